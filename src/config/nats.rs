@@ -1,0 +1,157 @@
+//! How NATS is reached, and the stream on it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The NATS servers, and the JetStream stream that is the log.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "NATS")]
+pub struct NatsSettings {
+    /// NATS servers, comma-separated; without it the log is in memory.
+    #[arg(
+        long = "nats",
+        env = "TIDINGS_NATS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    pub servers: Vec<String>,
+
+    /// A credentials file (JWT and NKey seed).
+    #[arg(long = "nats-creds", env = "TIDINGS_NATS_CREDS", value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
+
+    /// A file that holds an NKey seed.
+    #[arg(long = "nats-nkey", env = "TIDINGS_NATS_NKEY", value_name = "FILE")]
+    pub nkey: Option<PathBuf>,
+
+    /// User name, with --nats-password.
+    #[arg(
+        long = "nats-user",
+        env = "TIDINGS_NATS_USER",
+        value_name = "NAME",
+        requires = "password"
+    )]
+    pub user: Option<String>,
+
+    /// Password, with --nats-user. Better given as a variable than on the command line.
+    #[arg(
+        long = "nats-password",
+        env = "TIDINGS_NATS_PASSWORD",
+        value_name = "TEXT",
+        requires = "user",
+        hide_env_values = true
+    )]
+    pub password: Option<String>,
+
+    /// Token. Better given as a variable than on the command line.
+    #[arg(
+        long = "nats-token",
+        env = "TIDINGS_NATS_TOKEN",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+
+    /// Requires TLS, with the system's certificate authorities.
+    #[arg(long = "nats-tls", env = "TIDINGS_NATS_TLS")]
+    pub tls: bool,
+
+    /// A certificate authority of one's own, as a PEM file; implies --nats-tls.
+    #[arg(long = "nats-ca", env = "TIDINGS_NATS_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// A client certificate, as a PEM file, with --nats-key.
+    #[arg(
+        long = "nats-cert",
+        env = "TIDINGS_NATS_CERT",
+        value_name = "FILE",
+        requires = "key"
+    )]
+    pub cert: Option<PathBuf>,
+
+    /// The client certificate's private key, as a PEM file.
+    #[arg(
+        long = "nats-key",
+        env = "TIDINGS_NATS_KEY",
+        value_name = "FILE",
+        requires = "cert"
+    )]
+    pub key: Option<PathBuf>,
+
+    /// The JetStream domain.
+    #[arg(long = "nats-domain", env = "TIDINGS_NATS_DOMAIN", value_name = "NAME")]
+    pub domain: Option<String>,
+
+    /// Prefix of the inboxes that replies come to.
+    #[arg(
+        long = "nats-inbox",
+        env = "TIDINGS_NATS_INBOX",
+        value_name = "PREFIX",
+        default_value = "_INBOX"
+    )]
+    pub inbox_prefix: String,
+
+    /// What a subject has before the feed's name, without the dot; empty for none.
+    #[arg(
+        long = "nats-prefix",
+        env = "TIDINGS_NATS_PREFIX",
+        value_name = "PREFIX",
+        default_value = "feeds"
+    )]
+    pub prefix: String,
+
+    /// The stream.
+    #[arg(
+        long = "nats-stream",
+        env = "TIDINGS_NATS_STREAM",
+        value_name = "NAME",
+        default_value = "TIDINGS"
+    )]
+    pub stream: String,
+
+    /// Whether to create the stream where there is none.
+    #[arg(
+        long = "nats-create",
+        env = "TIDINGS_NATS_CREATE",
+        value_name = "WHEN",
+        default_value = "missing"
+    )]
+    pub create: CreateStream,
+
+    /// Replicas of a stream that is created, 1 to 5.
+    #[arg(long = "nats-replicas", env = "TIDINGS_NATS_REPLICAS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub replicas: u8,
+
+    /// How long a stream that is created keeps an event, in hours; 0 for ever.
+    #[arg(
+        long = "nats-max-age",
+        env = "TIDINGS_NATS_MAX_AGE",
+        value_name = "HOURS",
+        default_value_t = 72
+    )]
+    pub max_age_hours: u32,
+
+    /// How many bytes a stream that is created keeps; 0 for no limit.
+    #[arg(long = "nats-max-bytes", env = "TIDINGS_NATS_MAX_BYTES", value_name = "BYTES", default_value_t = 10 << 30)]
+    pub max_bytes: u64,
+
+    /// How long NATS may take to answer, in seconds.
+    #[arg(long = "nats-timeout", env = "TIDINGS_NATS_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=300))]
+    pub timeout_seconds: u16,
+}
+
+/// Whether the hub creates its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CreateStream {
+    /// Where there is none.
+    Missing,
+    /// Never: someone else does.
+    Never,
+}
+
+impl NatsSettings {
+    /// How long NATS may take to answer.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+}

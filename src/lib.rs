@@ -1,0 +1,5 @@
+//! Tidings: a notification service.
+
+pub mod config;
+pub mod event;
+pub mod log;

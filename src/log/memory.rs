@@ -1,0 +1,269 @@
+//! The log in memory: nothing to set up, and gone with the process.
+
+use super::{Append, AppendError, Appended, Batch, Bounds, Followed, Limit, Range, Select};
+use crate::event::{Event, Position, Timestamp};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// How long a repeated idempotency key is the same event: JetStream's default duplicate window.
+pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// What an event costs beside what it carries, in bytes, counted against the log's bound.
+const EVENT_OVERHEAD: usize = size_of::<Event>() + size_of::<Arc<Event>>() + 16;
+/// How many events one step of a follower brings at most.
+const FOLLOW_BATCH: usize = 1024;
+
+/// How much a memory log holds; beyond that the oldest events go.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryLimits {
+    /// Bytes in all, bookkeeping counted.
+    pub bytes: usize,
+    /// Events in all.
+    pub events: usize,
+    /// Idempotency keys remembered at once; beyond that the oldest are forgotten before their time.
+    pub keys: usize,
+}
+
+/// A log in this process's memory. Cloning it gives another handle on the same log.
+#[derive(Clone, Debug)]
+pub struct MemoryLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    created: u64,
+    limits: MemoryLimits,
+    state: Mutex<State>,
+    /// The last sequence, for followers to wait on.
+    last: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Sequences are consecutive: `events[0]` stands at `last + 1 - events.len()`.
+    events: VecDeque<Arc<Event>>,
+    last: Position,
+    last_time: u64,
+    bytes: usize,
+    keys: Keys,
+}
+
+/// Idempotency keys of the last two minutes, and what was stored under them.
+#[derive(Debug, Default)]
+struct Keys {
+    sequences: HashMap<[u8; 32], u64>,
+    by_age: VecDeque<(Instant, [u8; 32])>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new(limits: MemoryLimits) -> Self {
+        let created = now();
+        let state = State {
+            events: VecDeque::new(),
+            last: Position::START,
+            last_time: created,
+            bytes: 0,
+            keys: Keys::default(),
+        };
+        let shared = Shared {
+            created,
+            limits,
+            state: Mutex::new(state),
+            last: watch::Sender::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        let state = self.shared.state.lock();
+        Bounds {
+            created: self.shared.created,
+            first: state.first(),
+            last: state.last,
+        }
+    }
+
+    pub(super) fn position_at(&self, sequence: u64) -> Option<Position> {
+        let state = self.shared.state.lock();
+        match sequence == state.last.sequence() && sequence > 0 {
+            true => Some(state.last),
+            false => Some(state.at(sequence)?.position),
+        }
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // one surface for all logs
+    pub(super) fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let mut state = self.shared.state.lock();
+        let key = append
+            .idempotency_key
+            .map(|key| digest(append.message.feed.as_str(), &key));
+        if let Some(sequence) = key.and_then(|key| state.keys.get(&key)) {
+            return Ok(Appended {
+                sequence,
+                repeated: true,
+            });
+        }
+        let sequence = state.last.sequence() + 1;
+        // Rising even where the clock stands still, so that no two logs agree by accident.
+        let time = now().max(state.last_time + 1);
+        let event = Event {
+            position: Position::new(sequence, Timestamp::from_nanos(time)),
+            time: Timestamp::from_nanos(time),
+            message: append.message,
+        };
+        state.push(event, &self.shared.limits);
+        if let Some(key) = key {
+            state.keys.insert(key, sequence, self.shared.limits.keys);
+        }
+        self.shared.last.send_replace(sequence);
+        Ok(Appended {
+            sequence,
+            repeated: false,
+        })
+    }
+
+    pub(super) fn follow(&self, after: u64) -> Follow {
+        Follow {
+            log: self.clone(),
+            last: self.shared.last.subscribe(),
+            after,
+            began: false,
+        }
+    }
+
+    pub(super) fn read(&self, range: Range, select: &Select, limit: Limit) -> Batch {
+        let state = self.shared.state.lock();
+        let first = state.first();
+        let mut batch = Batch {
+            events: Vec::new(),
+            through: range.through,
+            first,
+        };
+        let mut bytes = 0;
+        let last = range.through.min(state.last.sequence());
+        for sequence in (range.after + 1).max(first)..=last {
+            let Some(event) = state.at(sequence) else {
+                break;
+            };
+            if matches!(select, Select::Feed(feed) if *feed != event.message.feed) {
+                continue;
+            }
+            bytes += event.message.heap_bytes();
+            batch.events.push(event.clone());
+            if batch.events.len() >= limit.events || bytes >= limit.bytes {
+                batch.through = sequence;
+                break;
+            }
+        }
+        batch
+    }
+}
+
+impl State {
+    fn first(&self) -> u64 {
+        self.last.sequence() + 1 - self.events.len() as u64
+    }
+
+    fn at(&self, sequence: u64) -> Option<&Arc<Event>> {
+        let index = sequence.checked_sub(self.first())?;
+        self.events.get(usize::try_from(index).ok()?)
+    }
+
+    fn push(&mut self, event: Event, limits: &MemoryLimits) {
+        self.last = event.position;
+        self.last_time = event.time.nanos();
+        self.bytes += EVENT_OVERHEAD + event.message.heap_bytes();
+        self.events.push_back(Arc::new(event));
+        while self.bytes > limits.bytes || self.events.len() > limits.events {
+            let Some(oldest) = self.events.pop_front() else {
+                break;
+            };
+            self.bytes -= EVENT_OVERHEAD + oldest.message.heap_bytes();
+        }
+    }
+}
+
+impl Keys {
+    fn get(&mut self, key: &[u8; 32]) -> Option<u64> {
+        while let Some((since, oldest)) = self.by_age.front() {
+            if since.elapsed() < DUPLICATE_WINDOW {
+                break;
+            }
+            self.sequences.remove(oldest);
+            self.by_age.pop_front();
+        }
+        self.sequences.get(key).copied()
+    }
+
+    fn insert(&mut self, key: [u8; 32], sequence: u64, max: usize) {
+        if self.by_age.len() >= max
+            && let Some((_, oldest)) = self.by_age.pop_front()
+        {
+            self.sequences.remove(&oldest);
+        }
+        self.sequences.insert(key, sequence);
+        self.by_age.push_back((Instant::now(), key));
+    }
+}
+
+/// A follower of a [`MemoryLog`].
+#[derive(Debug)]
+pub struct Follow {
+    log: MemoryLog,
+    last: watch::Receiver<u64>,
+    after: u64,
+    began: bool,
+}
+
+impl Follow {
+    pub(super) async fn next(&mut self) -> Followed {
+        if std::mem::replace(&mut self.began, true) {
+            let after = self.after;
+            // The sender lives in `self.log`, so it can't be gone.
+            let _ = self.last.wait_for(|&last| last > after).await;
+        }
+        let state = self.log.shared.state.lock();
+        let lost_before = (state.first() > self.after + 1).then_some(state.first());
+        let start = state.first().max(self.after + 1);
+        let skip = usize::try_from(start - state.first()).unwrap_or(usize::MAX);
+        let events: Vec<_> = state
+            .events
+            .iter()
+            .skip(skip)
+            .take(FOLLOW_BATCH)
+            .cloned()
+            .collect();
+        self.after = events
+            .last()
+            .map_or(start - 1, |event| event.position.sequence());
+        Followed {
+            lost_before,
+            events,
+            pending: state.last.sequence() - self.after,
+        }
+    }
+}
+
+/// One key for a feed and a key on it; also what JetStream is given as `Nats-Msg-Id`.
+pub(super) fn digest(feed: &str, key: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(feed);
+    hash.update([0]); // no feed's name has it, so no two pairs run together
+    hash.update(key);
+    hash.finalize().into()
+}
+
+/// Nanoseconds since the Unix epoch, by the system's clock.
+fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

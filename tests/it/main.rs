@@ -1,0 +1,1 @@
+//! Claims about behaviour, through real sockets and real servers.
