@@ -1,1 +1,7 @@
-//! Claims about behaviour, through real sockets and real servers.
+//! Claims about behaviour, through real sockets and real servers: a module for each.
+
+mod replica;
+mod sse;
+
+mod lifecycle;
+mod resume;
