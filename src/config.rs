@@ -2,4 +2,4 @@
 
 mod nats;
 
-pub use nats::{CreateStream, NatsSettings};
+pub use nats::{CreateStream, NatsSettings, without_user};
