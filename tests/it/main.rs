@@ -1,6 +1,7 @@
 //! Claims about behaviour, through real sockets and real servers: a module for each.
 
 mod call;
+mod nats_server;
 mod program;
 mod raw;
 mod replica;
@@ -10,6 +11,7 @@ mod bytes;
 mod cli;
 mod health;
 mod lifecycle;
+mod log_jetstream;
 mod refusal;
 mod resume;
 mod subscribe;
