@@ -7,11 +7,13 @@ mod raw;
 mod replica;
 mod sse;
 
+mod anonymous;
 mod bytes;
 mod cli;
 mod health;
 mod lifecycle;
 mod log_jetstream;
+mod loopback;
 mod refusal;
 mod resume;
 mod subscribe;
