@@ -76,6 +76,11 @@ impl Publisher {
         }
     }
 
+    /// How many may be under way at once.
+    pub fn max_publishes(&self) -> usize {
+        self.max_publishes
+    }
+
     /// Whether this feed may be published to.
     pub fn authorise(&self, feed: &Feed) -> Result<(), Denied> {
         self.access.publish(feed)

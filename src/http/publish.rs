@@ -72,9 +72,11 @@ pub(super) async fn many(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let body = read(body, service.max_batch_bytes, "a batch").await?;
+    let publisher = service.publisher;
+    let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
     let results = futures::stream::iter(lines(body))
-        .map(move |line| publish_line(service.publisher.clone(), line))
-        .buffered(PIPELINE)
+        .map(move |line| publish_line(publisher.clone(), line))
+        .buffered(pipeline)
         .map(Ok::<_, Infallible>);
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],

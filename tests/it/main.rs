@@ -8,6 +8,7 @@ mod replica;
 mod sse;
 
 mod anonymous;
+mod batch;
 mod bytes;
 mod cli;
 mod health;
