@@ -93,6 +93,7 @@ async fn data_is_written_as_in_an_envelope() {
         r#"{"feed":"a","data":"{\"n\":1}"}"#,
         r#"{"feed":"a","data":"/wA=","encoding":"base64"}"#,
         r#"{"feed":"a","data":"eA==","encoding":"base64","content_type":"text/plain"}"#,
+        r#"{"feed":"a","data":null}"#,
         r#"{"feed":"a"}"#,
     ];
     let results = batch(&replica, &lines.join("\r\n")).await;
