@@ -15,6 +15,7 @@ mod health;
 mod lifecycle;
 mod log_jetstream;
 mod loopback;
+mod publish;
 mod refusal;
 mod resume;
 mod subscribe;
