@@ -120,6 +120,15 @@ async fn data_is_taken_up_to_the_limit_and_not_a_byte_more() {
 }
 
 #[tokio::test]
+async fn an_event_that_the_log_in_memory_could_not_keep_is_refused() {
+    let replica = Replica::start(&["--memory-bytes", "2000"]).await;
+    replica.publish("a", "small").await;
+    let large = "x".repeat(2000);
+    post(&replica, "/feeds/a", &[], large).await.problem(413);
+    assert_eq!(on_a(&replica).await, ["small"]);
+}
+
+#[tokio::test]
 async fn types_and_keys_that_could_forge_a_field_or_speak_as_the_hub_are_422() {
     let replica = Replica::start(&[]).await;
     let long_key = "k".repeat(1025);
