@@ -18,4 +18,5 @@ mod loopback;
 mod publish;
 mod refusal;
 mod resume;
+mod signals;
 mod subscribe;
