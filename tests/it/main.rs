@@ -11,3 +11,4 @@ mod moves;
 mod outages;
 mod replicas;
 mod resume;
+mod sockets;
