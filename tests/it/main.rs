@@ -1,1 +1,5 @@
 //! Claims about behaviour, through real sockets and real servers.
+
+mod conformance;
+mod cutting_proxy;
+mod tools;

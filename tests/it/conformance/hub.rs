@@ -1,0 +1,172 @@
+//! A hub to talk to, and what is published to it.
+
+use super::{FEED, Published};
+use crate::tools::within;
+use base64::Engine;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Something to publish.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    /// What it is called when it fails.
+    pub(super) name: String,
+    /// The event's type.
+    pub(super) kind: String,
+    /// The event's data.
+    pub(super) data: Vec<u8>,
+    content_type: Option<&'static str>,
+}
+
+impl Sample {
+    /// Data without a content type.
+    pub(super) fn new(name: &str, kind: &str, data: impl AsRef<[u8]>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            data: data.as_ref().to_owned(),
+            content_type: None,
+        }
+    }
+
+    /// The same, said to be JSON.
+    pub(super) fn json(self) -> Self {
+        Self {
+            content_type: Some("application/json"),
+            ..self
+        }
+    }
+
+    /// The data as SSE can carry it: every line end is LF, and what is not UTF-8 is base64.
+    pub(super) fn text(&self) -> String {
+        match std::str::from_utf8(&self.data) {
+            Ok(text) => text.replace("\r\n", "\n").replace('\r', "\n"),
+            Err(_) => base64::prelude::BASE64_STANDARD.encode(&self.data),
+        }
+    }
+}
+
+/// A running hub. Dropping it ends it.
+pub(super) struct Hub {
+    address: SocketAddr,
+    http: reqwest::Client,
+    _process: Child,
+}
+
+impl Hub {
+    /// A hub with its log in memory.
+    pub(super) async fn start() -> Self {
+        let program =
+            std::env::var("TIDINGS_STANDIN").unwrap_or(env!("CARGO_BIN_EXE_tidings").into());
+        let mut process = Command::new(program)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let address = within(
+            "start-up line with an address",
+            async {
+                loop {
+                    let line = lines.next_line().await.unwrap().unwrap();
+                    if let Some((_, address)) = line.split_once("http://") {
+                        return address.parse().unwrap();
+                    }
+                    said.push_str(&line);
+                }
+            },
+            || "no line".into(),
+        )
+        .await;
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self {
+            address,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            _process: process,
+        }
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the test's feed is read from its first event, here or through a proxy at another address.
+    pub(super) fn url(address: SocketAddr, after: &str) -> String {
+        format!("http://{address}/feeds/{FEED}?after={after}")
+    }
+
+    /// Publishes one event over HTTP.
+    pub(super) async fn publish(&self, sample: &Sample) -> Published {
+        let url = format!("http://{}/feeds/{FEED}", self.address);
+        let mut request = self.http.post(url).body(sample.data.clone());
+        if sample.kind != "message" {
+            request = request.header("Event-Type", sample.kind.as_bytes());
+        }
+        if let Some(content_type) = sample.content_type {
+            request = request.header("Content-Type", content_type);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let body = response.text().await.unwrap();
+        assert_eq!(status, 201, "publishing {:?}: {body}", sample.name);
+        Published {
+            id: id_in(&body),
+            sample: sample.clone(),
+        }
+    }
+
+    /// Publishes each of them, in order.
+    pub(super) async fn publish_all(&self, samples: &[Sample]) -> Vec<Published> {
+        let mut published = Vec::with_capacity(samples.len());
+        for sample in samples {
+            published.push(self.publish(sample).await);
+        }
+        published
+    }
+
+    /// Publishes many at once, in order, as NDJSON.
+    pub(super) async fn publish_lines(&self, samples: &[Sample]) -> Vec<Published> {
+        let lines: Vec<_> = samples.iter().map(line).collect();
+        let response = self
+            .http
+            .post(format!("http://{}/feeds", self.address))
+            .header("Content-Type", "application/x-ndjson")
+            .body(lines.concat())
+            .send()
+            .await
+            .unwrap();
+        let status = response.status();
+        let body = response.text().await.unwrap();
+        assert!(status.is_success(), "publishing lines: {status} {body}");
+        let published: Vec<_> = body
+            .lines()
+            .zip(samples)
+            .map(|(answer, sample)| Published {
+                id: id_in(answer),
+                sample: sample.clone(),
+            })
+            .collect();
+        assert_eq!(published.len(), samples.len(), "one result a line: {body}");
+        published
+    }
+}
+
+fn line(sample: &Sample) -> String {
+    let text = std::str::from_utf8(&sample.data).expect("lines of text");
+    let line = json!({ "feed": FEED, "type": sample.kind, "data": text });
+    format!("{line}\n")
+}
+
+fn id_in(answer: &str) -> String {
+    let value: Value = serde_json::from_str(answer).unwrap_or_default();
+    let id = value["id"].as_str();
+    id.unwrap_or_else(|| panic!("no id in the answer to a publish: {answer}"))
+        .to_owned()
+}
