@@ -3,3 +3,203 @@
 mod nats;
 
 pub use nats::{CreateStream, NatsSettings};
+
+use crate::event::Pattern;
+use crate::hub::{HubLimits, WindowLimits};
+use crate::log::MemoryLimits;
+use clap::value_parser;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// All that a server is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// See there.
+    #[command(flatten)]
+    pub listen: ListenSettings,
+    /// See there.
+    #[command(flatten)]
+    pub streams: StreamSettings,
+    /// See there.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// See there.
+    #[command(flatten)]
+    pub memory: MemorySettings,
+    /// See there.
+    #[command(flatten)]
+    pub nats: NatsSettings,
+}
+
+/// Where the server listens, and to whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ListenSettings {
+    /// The address to listen on. One that is not loopback needs --anonymous-subscribe or
+    /// --anonymous-publish, which say what is meant for everyone.
+    #[arg(
+        long,
+        env = "TIDINGS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// Feeds that everyone may read, as a pattern; may be given several times (in the variable: separated
+    /// by commas). With this or --anonymous-publish, nothing else is allowed.
+    #[arg(
+        long,
+        env = "TIDINGS_ANONYMOUS_SUBSCRIBE",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub anonymous_subscribe: Vec<Pattern>,
+
+    /// Feeds that everyone may publish to, likewise.
+    #[arg(
+        long,
+        env = "TIDINGS_ANONYMOUS_PUBLISH",
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    pub anonymous_publish: Vec<Pattern>,
+
+    /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds.
+    #[arg(long, env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
+    pub drain_seconds: u16,
+}
+
+/// How streams behave.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Streams")]
+pub struct StreamSettings {
+    /// After how many seconds of silence a stream shows a sign of life; each time spread by ±20 %.
+    #[arg(long = "heartbeat", env = "TIDINGS_HEARTBEAT", value_name = "SECONDS", default_value_t = 15, value_parser = value_parser!(u16).range(1..=3600))]
+    pub heartbeat_seconds: u16,
+
+    /// After how many milliseconds a client comes back that was cut off; for each spread by ±50 %.
+    #[arg(long = "retry", env = "TIDINGS_RETRY", value_name = "MS", default_value_t = 2000, value_parser = value_parser!(u32).range(10..=3_600_000))]
+    pub retry_ms: u32,
+}
+
+/// Bounds on what others may ask for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitSettings {
+    /// The largest event, in bytes of its data.
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_EVENT_BYTES",
+        value_name = "BYTES",
+        default_value_t = 1_000_000
+    )]
+    pub max_event_bytes: usize,
+
+    /// The largest batch of events in one POST, in bytes.
+    #[arg(long, env = "TIDINGS_MAX_BATCH_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
+    pub max_batch_bytes: usize,
+
+    /// Patterns that one stream may ask for.
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_PATTERNS",
+        value_name = "N",
+        default_value_t = 100
+    )]
+    pub max_patterns: usize,
+
+    /// Streams open at once. Those who come later are told to come back.
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_STREAMS",
+        value_name = "N",
+        default_value_t = 100_000
+    )]
+    pub max_streams: usize,
+
+    /// Connections open at once. Later ones wait in the listener's backlog.
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 110_000
+    )]
+    pub max_connections: usize,
+
+    /// Publishes under way at once; more are answered with 503.
+    #[arg(
+        long,
+        env = "TIDINGS_MAX_PUBLISHES",
+        value_name = "N",
+        default_value_t = 1024
+    )]
+    pub max_publishes: usize,
+}
+
+/// What is held in memory.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Memory")]
+pub struct MemorySettings {
+    /// The newest events that are kept at hand for readers, in bytes with everything they need.
+    #[arg(long, env = "TIDINGS_WINDOW_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub window_bytes: u64,
+
+    /// The same, in events.
+    #[arg(long, env = "TIDINGS_WINDOW_EVENTS", value_name = "N", default_value_t = 200_000, value_parser = value_parser!(u64).range(1..))]
+    pub window_events: u64,
+
+    /// Without NATS: how much the log in memory holds, in bytes.
+    #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
+    pub memory_bytes: usize,
+
+    /// The same, in events.
+    #[arg(
+        long,
+        env = "TIDINGS_MEMORY_EVENTS",
+        value_name = "N",
+        default_value_t = 1_000_000
+    )]
+    pub memory_events: usize,
+
+    /// Without NATS: how many idempotency keys are remembered at once, within their two minutes.
+    #[arg(
+        long,
+        env = "TIDINGS_MEMORY_KEYS",
+        value_name = "N",
+        default_value_t = 1_000_000
+    )]
+    pub memory_keys: usize,
+}
+
+impl Settings {
+    /// The bounds of the hub.
+    pub fn hub(&self) -> HubLimits {
+        HubLimits {
+            window: WindowLimits {
+                bytes: self.memory.window_bytes,
+                events: usize::try_from(self.memory.window_events).unwrap_or(usize::MAX),
+            },
+            readers: self.limits.max_streams,
+        }
+    }
+
+    /// The bounds of a log in memory.
+    pub fn memory_log(&self) -> MemoryLimits {
+        MemoryLimits {
+            bytes: self.memory.memory_bytes,
+            events: self.memory.memory_events,
+            keys: self.memory.memory_keys,
+        }
+    }
+}
+
+impl StreamSettings {
+    /// How long a stream is silent before it shows a sign of life, this time.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_seconds.into()).mul_f64(0.8 + 0.4 * fastrand::f64())
+    }
+
+    /// When a client comes back that is cut off, in milliseconds: for each another.
+    pub fn retry(&self) -> u32 {
+        fastrand::u32(self.retry_ms - self.retry_ms / 2..=self.retry_ms + self.retry_ms / 2)
+    }
+}

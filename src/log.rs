@@ -32,6 +32,8 @@ pub struct Bounds {
     /// The last position that was ever given out; its check is that of [`Position::before`] where
     /// the log itself no longer knows it. [`Position::START`] where there was none.
     pub last: Position,
+    /// About how many bytes it holds for each event.
+    pub event_bytes: u64,
 }
 
 /// A message on its way into the log.
@@ -89,6 +91,8 @@ pub struct Batch {
     /// The first sequence that the log held, looked up once the first event was at hand. What lies
     /// between the range's start and this is lost.
     pub first: u64,
+    /// When the log that was read was created, as in [`Bounds::created`].
+    pub created: u64,
 }
 
 /// What following the log has brought.
@@ -197,6 +201,14 @@ impl Log {
         match self {
             Self::Memory(log) => Ok(log.read(range, select, limit)),
             Self::JetStream(log) => log.read(range, select, limit).await,
+        }
+    }
+
+    /// What it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "in memory",
+            Self::JetStream(_) => "NATS JetStream",
         }
     }
 

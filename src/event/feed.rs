@@ -21,7 +21,7 @@ impl Feed {
     }
 
     /// Its tokens, in order; at least one.
-    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+    pub fn tokens(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.split('.')
     }
 }

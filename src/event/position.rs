@@ -49,6 +49,11 @@ impl Position {
         }
     }
 
+    /// Whether it has an event's check, and not that of [`before`](Self::before).
+    pub const fn has_check(self) -> bool {
+        self.check != 0
+    }
+
     /// The place in the log's total order; 0 is before the first event.
     pub const fn sequence(self) -> u64 {
         self.sequence

@@ -87,6 +87,7 @@ impl MemoryLog {
             created: self.shared.created,
             first: state.first(),
             last: state.last,
+            event_bytes: (state.bytes / state.events.len().max(1)) as u64,
         }
     }
 
@@ -145,6 +146,7 @@ impl MemoryLog {
             events: Vec::new(),
             through: range.through,
             first,
+            created: self.shared.created,
         };
         let mut bytes = 0;
         let last = range.through.min(state.last.sequence());

@@ -3,15 +3,15 @@
 
 mod client;
 mod hostile;
-mod hub;
 mod nginx;
 mod parsers;
+mod publisher;
 mod reconnect;
 
 use client::{Client, Heard};
-use hub::{Hub, Sample};
+use publisher::{Publisher, Sample, stream_at};
 
-/// The feed that all of them are subscribed to; each test has a hub of its own.
+/// The feed that all of them are subscribed to; each test has a replica of its own.
 const FEED: &str = "conformance.hostile";
 
 /// Event types that the samples use; a browser's `EventSource` hears no type that it was not told of.
@@ -32,7 +32,7 @@ struct Published {
 
 /// Hears exactly `published`, in order, and then an `end` that is published once all of it was heard: so
 /// nothing was doubled at the end either.
-async fn hears_exactly(client: &mut Client, hub: &Hub, published: &[Published]) {
+async fn hears_exactly(client: &mut Client, publisher: &Publisher, published: &[Published]) {
     for (index, event) in published.iter().enumerate() {
         let heard = client.next_event(&event.sample.name).await;
         let expected = Heard {
@@ -50,7 +50,7 @@ async fn hears_exactly(client: &mut Client, hub: &Hub, published: &[Published]) 
             client.said(),
         );
     }
-    let end = hub.publish(&Sample::new("end", "end", "")).await;
+    let end = publisher.publish(&Sample::new("end", "end", "")).await;
     let heard = client.next_event("end").await;
     let expected = (end.sample.kind.as_str(), end.id.as_str());
     assert_eq!((heard.kind.as_str(), heard.id.as_str()), expected);

@@ -1,7 +1,7 @@
 //! Every parser reads what was published: what was there before it came, and what comes live.
 
 use super::client::{Client, Reader};
-use super::{Hub, Sample, hears_exactly, hostile};
+use super::{Publisher, Sample, hears_exactly, hostile};
 
 /// The claims of this file, for each parser by itself.
 macro_rules! for_every_parser {
@@ -37,30 +37,30 @@ for_every_parser! {
 }
 
 async fn hostile_data(reader: Reader) {
-    let hub = Hub::start().await;
+    let publisher = Publisher::start(&[]).await;
     let samples = hostile::samples();
     // Half of it comes from the log, in frames as large as the hub likes; half comes live, one by one.
     let (before, live) = samples.split_at(samples.len() / 2);
-    let mut published = hub.publish_all(before).await;
-    let mut client = Client::start(reader, &Hub::url(hub.address(), "start"));
+    let mut published = publisher.publish_all(before).await;
+    let mut client = Client::start(reader, &publisher.stream("start"));
     client.joined().await;
-    published.extend(hub.publish_all(live).await);
-    hears_exactly(&mut client, &hub, &published).await;
+    published.extend(publisher.publish_all(live).await);
+    hears_exactly(&mut client, &publisher, &published).await;
     client.end().await;
 }
 
 async fn ten_thousand_events(reader: Reader) {
-    let hub = Hub::start().await;
+    let publisher = Publisher::start(&[]).await;
     let samples: Vec<_> = (0..10_000)
         .map(|n| Sample::new(&n.to_string(), "created", format!("{{\"n\":{n}}}")))
         .collect();
     let (before, live) = samples.split_at(5_000);
-    let mut published = hub.publish_lines(before).await;
-    let mut client = Client::start(reader, &Hub::url(hub.address(), "start"));
+    let mut published = publisher.publish_lines(before).await;
+    let mut client = Client::start(reader, &publisher.stream("start"));
     client.joined().await;
     for batch in live.chunks(500) {
-        published.extend(hub.publish_lines(batch).await);
+        published.extend(publisher.publish_lines(batch).await);
     }
-    hears_exactly(&mut client, &hub, &published).await;
+    hears_exactly(&mut client, &publisher, &published).await;
     client.end().await;
 }

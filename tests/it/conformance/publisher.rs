@@ -1,13 +1,12 @@
-//! A hub to talk to, and what is published to it.
+//! What is published, and to what.
 
 use super::{FEED, Published};
-use crate::tools::within;
+use crate::replica::Replica;
 use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::net::SocketAddr;
-use std::process::Stdio;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 /// Something to publish.
 #[derive(Clone, Debug)]
@@ -44,67 +43,39 @@ impl Sample {
     pub(super) fn text(&self) -> String {
         match std::str::from_utf8(&self.data) {
             Ok(text) => text.replace("\r\n", "\n").replace('\r', "\n"),
-            Err(_) => base64::prelude::BASE64_STANDARD.encode(&self.data),
+            Err(_) => BASE64_STANDARD.encode(&self.data),
         }
     }
 }
 
-/// A running hub. Dropping it ends it.
-pub(super) struct Hub {
-    address: SocketAddr,
+/// A replica, and what is published to it.
+pub(super) struct Publisher {
+    replica: Replica,
     http: reqwest::Client,
-    _process: Child,
 }
 
-impl Hub {
-    /// A hub with its log in memory.
-    pub(super) async fn start() -> Self {
-        let program =
-            std::env::var("TIDINGS_STANDIN").unwrap_or(env!("CARGO_BIN_EXE_tidings").into());
-        let mut process = Command::new(program)
-            .args(["--listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let address = within(
-            "start-up line with an address",
-            async {
-                loop {
-                    let line = lines.next_line().await.unwrap().unwrap();
-                    if let Some((_, address)) = line.split_once("http://") {
-                        return address.parse().unwrap();
-                    }
-                    said.push_str(&line);
-                }
-            },
-            || "no line".into(),
-        )
-        .await;
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+impl Publisher {
+    /// To a replica of its own, with these arguments.
+    pub(super) async fn start(arguments: &[&str]) -> Self {
         Self {
-            address,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            _process: process,
+            replica: Replica::start(arguments).await,
+            http: reqwest::Client::new(),
         }
     }
 
-    /// Where it listens.
+    /// Where the replica listens.
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.replica.address
     }
 
-    /// Where the test's feed is read from its first event, here or through a proxy at another address.
-    pub(super) fn url(address: SocketAddr, after: &str) -> String {
-        format!("http://{address}/feeds/{FEED}?after={after}")
+    /// What is read there, from this position on.
+    pub(super) fn stream(&self, after: &str) -> String {
+        stream_at(self.address(), after)
     }
 
     /// Publishes one event over HTTP.
     pub(super) async fn publish(&self, sample: &Sample) -> Published {
-        let url = format!("http://{}/feeds/{FEED}", self.address);
+        let url = self.replica.url(&format!("/feeds/{FEED}"));
         let mut request = self.http.post(url).body(sample.data.clone());
         if sample.kind != "message" {
             request = request.header("Event-Type", sample.kind.as_bytes());
@@ -136,7 +107,7 @@ impl Hub {
         let lines: Vec<_> = samples.iter().map(line).collect();
         let response = self
             .http
-            .post(format!("http://{}/feeds", self.address))
+            .post(self.replica.url("/feeds"))
             .header("Content-Type", "application/x-ndjson")
             .body(lines.concat())
             .send()
@@ -156,6 +127,11 @@ impl Hub {
         assert_eq!(published.len(), samples.len(), "one result a line: {body}");
         published
     }
+}
+
+/// The feed that the tests read, at this address: a replica's, or one that leads to it.
+pub(super) fn stream_at(address: impl Display, after: &str) -> String {
+    format!("http://{address}/feeds/{FEED}?after={after}")
 }
 
 fn line(sample: &Sample) -> String {

@@ -1,0 +1,144 @@
+//! The composition root: a whole replica, from its settings to its end.
+
+use crate::auth::Access;
+use crate::config::Settings;
+use crate::http::{Drain, Server, Service, router};
+use crate::hub::Hub;
+use crate::log::{JetStreamLog, Log, LogError, MemoryLog};
+use crate::metrics::{HubCounters, Metrics};
+use crate::publish::Publisher;
+use crate::wire::Closing;
+use axum::Router;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A replica that listens and does not serve yet.
+#[derive(Debug)]
+pub struct App {
+    server: Server,
+    router: Router,
+    hub: Hub,
+    ending: watch::Sender<Option<Closing>>,
+    drain: Duration,
+    access: Arc<Access>,
+}
+
+/// Why a replica can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that others can reach, with nothing said to be meant for them.
+    #[error(
+        "refusing to listen on {0}, which other machines can reach: there is no authentication yet. Say what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
+    )]
+    Exposed(SocketAddr),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The log can't be set up as told.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl App {
+    /// Binds the listener and sets everything up; needs a tokio runtime. The log may be out of reach still.
+    pub fn bind(settings: Settings) -> Result<Self, StartError> {
+        let address = settings.listen.listen;
+        let hub_limits = settings.hub();
+        let memory = settings.memory_log();
+        let access = Arc::new(access(&settings)?);
+        let server = Server::bind(address, settings.limits.max_connections)
+            .map_err(|error| StartError::Listen { address, error })?;
+        let log = match settings.nats.servers.is_empty() {
+            true => Log::Memory(MemoryLog::new(memory)),
+            false => Log::JetStream(JetStreamLog::new(
+                settings.nats,
+                settings.limits.max_event_bytes,
+            )?),
+        };
+        let counters = HubCounters::default();
+        let metrics = Arc::new(Metrics::new(&counters));
+        let hub = Hub::new(log, hub_limits, counters);
+        let ending = watch::Sender::new(None);
+        let limits = settings.limits;
+        let service = Service {
+            publisher: Publisher::new(
+                hub.clone(),
+                access.clone(),
+                limits.max_event_bytes,
+                limits.max_publishes,
+            ),
+            hub: hub.clone(),
+            access: access.clone(),
+            streams: settings.streams,
+            ending: ending.subscribe(),
+            metrics,
+            max_patterns: limits.max_patterns,
+            max_event_bytes: limits.max_event_bytes,
+            max_batch_bytes: limits.max_batch_bytes,
+        };
+        Ok(Self {
+            server,
+            router: router(service, address.ip().is_loopback()),
+            hub,
+            ending,
+            drain: Duration::from_secs(settings.listen.drain_seconds.into()),
+            access,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.server.local_addr()
+    }
+
+    /// Its hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// What everyone may do.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Serves until `shutdown` is done, then ends every stream and request; returns when all have ended, or
+    /// when the drain time is over.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let follower = tokio::spawn(self.hub.follow());
+        let drain = watch::Sender::new(Drain::No);
+        let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
+        shutdown.await;
+        tracing::info!("draining: open streams and requests are ended");
+        self.ending.send_replace(Some(Closing::Drain));
+        drain.send_replace(Drain::Yes);
+        if tokio::time::timeout(self.drain, &mut serving)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the drain time is over; what is still open is cut off");
+            serving.abort();
+        }
+        follower.abort();
+    }
+}
+
+/// Without authentication there are two ways: all for this machine alone, or some for everyone.
+fn access(settings: &Settings) -> Result<Access, StartError> {
+    let listen = &settings.listen;
+    match listen.anonymous_subscribe.is_empty() && listen.anonymous_publish.is_empty() {
+        true if listen.listen.ip().is_loopback() => Ok(Access::Local),
+        true => Err(StartError::Exposed(listen.listen)),
+        false => Ok(Access::Anonymous {
+            subscribe: listen.anonymous_subscribe.clone(),
+            publish: listen.anonymous_publish.clone(),
+        }),
+    }
+}

@@ -1,0 +1,141 @@
+//! The listener: accepts connections, and ends them in good order.
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// Connections that the kernel holds until they are accepted. A thousand, tokio's default, is too few when
+/// all clients come back at once: those beyond wait for their next SYN, for a second and more.
+const BACKLOG: u32 = 4096;
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest head of a request over HTTP/1, and of a header list over HTTP/2, in bytes.
+const MAX_HEAD: usize = 32 << 10;
+/// Requests at once on an HTTP/2 connection.
+const MAX_HTTP2_STREAMS: u32 = 250;
+/// An HTTP/2 connection is asked for a sign of life this often, and closed when none comes.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+/// After an error of the listener itself, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// When to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Not yet.
+    No,
+    /// Accept nothing more, and end what is open.
+    Yes,
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: TcpListener,
+    connections: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Listens on `address`, for at most `max_connections` at once.
+    pub(crate) fn bind(address: SocketAddr, max_connections: usize) -> io::Result<Self> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self {
+            listener: socket.listen(BACKLOG)?,
+            connections: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until told to drain, and returns when every connection has ended.
+    pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
+        let builder = builder();
+        let graceful = GracefulShutdown::new();
+        loop {
+            let (socket, permit) = tokio::select! {
+                accepted = self.accept() => accepted,
+                _ = drain.wait_for(|drain| *drain == Drain::Yes) => break,
+            };
+            let service = TowerToHyperService::new(router.clone());
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+            let connection = graceful.watch(connection.into_owned());
+            tokio::spawn(async move {
+                // A connection that breaks is the client's business; nothing is lost by it.
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        graceful.shutdown().await;
+    }
+
+    async fn accept(&self) -> (TcpStream, impl Drop + use<>) {
+        let permit = self
+            .connections
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("it is never closed");
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, _)) => {
+                    // A delivery is one write: nothing is gained by waiting for more.
+                    if let Err(error) = socket.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY was refused");
+                    }
+                    return (socket, permit);
+                }
+                Err(error) if is_of_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted for now; is the limit of open files (nofile) too low?");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether an error of `accept` is about the one connection that was to be accepted.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
+}

@@ -1,0 +1,203 @@
+//! `GET /feeds/{pattern}` and `GET /feeds?feed=P1&feed=P2`.
+
+use super::negotiate;
+use super::problem::Problem;
+use super::stream::Stream;
+use super::{Params, Service, path_text};
+use crate::event::{Pattern, Patterns, Position};
+use crate::hub::{Joined, Refusal, Start};
+use crate::wire::{self, Closing, Form};
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
+/// The most events that `last=` may ask for.
+const MAX_LAST: usize = 1000;
+
+/// What a request for a stream says.
+struct Asked {
+    patterns: Patterns,
+    start: Start,
+    /// The id with which the client came, to be given back where it can't be served now.
+    id: Option<String>,
+    form: Form,
+}
+
+pub(super) async fn one(
+    State(service): State<Service>,
+    path: Result<Path<String>, PathRejection>,
+    Params(params): Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if params.iter().any(|(name, _)| name == "feed") {
+        return Err(Problem::bad_request(
+            "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
+        ));
+    }
+    subscribe(&service, vec![path_text(path)?], &params, &headers).await
+}
+
+pub(super) async fn several(
+    State(service): State<Service>,
+    Params(params): Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let named = params.iter().filter(|(name, _)| name == "feed");
+    let patterns = named.map(|(_, value)| value.clone()).collect();
+    subscribe(&service, patterns, &params, &headers).await
+}
+
+async fn subscribe(
+    service: &Service,
+    patterns: Vec<String>,
+    params: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let asked = Asked::read(service, &patterns, params, headers)?;
+    service.access.subscribe(&asked.patterns)?;
+    if let Some(reason) = *service.ending.borrow() {
+        return refuse(service, &asked, reason);
+    }
+    match service.hub.join(asked.patterns.clone(), asked.start).await {
+        Ok(Joined { reader, opening }) => {
+            let stream = Stream::new(
+                reader,
+                opening,
+                asked.form,
+                service.streams,
+                service.ending.clone(),
+            );
+            event_stream(stream.into_body())
+        }
+        Err(refusal) => {
+            tracing::debug!(%refusal, "a reader was told to come back");
+            refuse(service, &asked, closing(&refusal))
+        }
+    }
+}
+
+impl Asked {
+    fn read(
+        service: &Service,
+        patterns: &[String],
+        params: &[(String, String)],
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
+        if negotiate::preferred(headers).is_none() {
+            let detail = format!(
+                "feeds are served as {}; the Accept header allows none of these",
+                negotiate::served()
+            );
+            return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
+        }
+        let parse = |text: &String| {
+            text.parse::<Pattern>()
+                .map_err(|error| Problem::pattern(text, &error))
+        };
+        let patterns = patterns.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let (start, id) = start(params, headers)?;
+        Ok(Self {
+            patterns: Patterns::new(patterns, service.max_patterns)?,
+            start,
+            id,
+            form: form(params)?,
+        })
+    }
+}
+
+fn form(params: &[(String, String)]) -> Result<Form, Problem> {
+    match param(params, "envelope") {
+        None | Some("0") => Ok(Form::Sse),
+        Some("1") => Ok(Form::SseEnvelope),
+        Some(_) => Err(Problem::bad_request("`envelope` is 1 or 0")),
+    }
+}
+
+/// Where to start: the header before the parameters, so that a client which comes back goes on from its
+/// last event, whatever its URL says.
+fn start(
+    params: &[(String, String)],
+    headers: &HeaderMap,
+) -> Result<(Start, Option<String>), Problem> {
+    let header = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty());
+    let header = header.map(|value| value.to_str().unwrap_or("?"));
+    let last = param(params, "last").map(last).transpose()?;
+    let after = param(params, "after")
+        .or(param(params, "lastEventId"))
+        .filter(|text| !text.is_empty());
+    if header.is_none() && after.is_some() && last.is_some() {
+        return Err(Problem::bad_request(
+            "`after` and `last` both say where to start; one of them must go",
+        ));
+    }
+    let Some(text) = header.or(after) else {
+        return Ok((last.map_or(Start::Now, Start::Last), None));
+    };
+    Ok(match text {
+        "now" => (Start::Now, None),
+        "start" => (Start::First, None),
+        text => match text.parse::<Position>() {
+            Ok(position) => (Start::After(position), Some(text.to_owned())),
+            Err(_) => (Start::Unknown, Some(crate::hub::NO_ID.to_owned())),
+        },
+    })
+}
+
+fn last(text: &str) -> Result<usize, Problem> {
+    let parsed = text.parse().ok().filter(|count| *count <= MAX_LAST);
+    parsed.ok_or_else(|| {
+        Problem::bad_request(format!(
+            "`last` is how many of the newest events to begin with, 0 to {MAX_LAST}"
+        ))
+    })
+}
+
+fn param<'a>(params: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    params
+        .iter()
+        .find(|(one, _)| one == name)
+        .map(|(_, value)| value.as_str())
+}
+
+fn closing(refusal: &Refusal) -> Closing {
+    match refusal {
+        Refusal::Overload { .. } => Closing::Overload,
+        Refusal::Starting(_) => Closing::Starting,
+        Refusal::Unavailable(_) => Closing::Unavailable,
+    }
+}
+
+/// An answer that tells a browser's EventSource to come back: any status but 200 it would take for good.
+fn refuse(service: &Service, asked: &Asked, reason: Closing) -> Result<Response, Problem> {
+    let retry = service.streams.retry();
+    let id = asked.id.as_deref();
+    let body = wire::opening(retry, id) + &wire::closing(retry, id, reason);
+    let mut response = event_stream(body.into())?;
+    response
+        .headers_mut()
+        .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
+    Ok(response)
+}
+
+fn event_stream(body: Body) -> Result<Response, Problem> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store, no-transform"),
+    );
+    headers.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    Ok(response)
+}

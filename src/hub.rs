@@ -1,0 +1,202 @@
+//! The hub: follows the log, keeps its newest part in memory, and serves readers.
+//!
+//! One [`Follower`] task moves the *head*. A [`Reader`] is a set of patterns and a position; it takes its
+//! next events from the window, or from the log where the window no longer reaches back (in segments that
+//! are shared by all who wait for them), until it has caught up. From then on it is live: its group's bell
+//! rings when something for it has come. The hub knows nothing of HTTP or NATS.
+
+mod cold;
+mod entry;
+mod feeds;
+mod follower;
+mod groups;
+mod join;
+mod reader;
+mod status;
+mod trie;
+mod window;
+
+pub use entry::Entry;
+pub use join::{Joined, NO_ID, Refusal, Start};
+pub use reader::{Reader, Signal};
+pub use status::Status;
+pub use window::WindowLimits;
+
+use crate::event::{Patterns, Position};
+use crate::log::{Log, LogError};
+use crate::metrics::HubCounters;
+use cold::Cold;
+use follower::Follower;
+use parking_lot::RwLock;
+use status::Session;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::watch;
+use window::Window;
+
+/// The bounds of a hub.
+#[derive(Clone, Copy, Debug)]
+pub struct HubLimits {
+    /// Of the window.
+    pub window: WindowLimits,
+    /// Readers at once.
+    pub readers: usize,
+}
+
+/// A handle on the hub; cloning it gives another one.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Log,
+    limits: HubLimits,
+    window: RwLock<Window>,
+    cold: Arc<Cold>,
+    status: watch::Sender<Status>,
+    /// The stretch of following that goes on now.
+    session: watch::Sender<Option<Session>>,
+    /// The head's sequence, for those who wait for one.
+    head: watch::Sender<u64>,
+    readers: AtomicUsize,
+    counters: HubCounters,
+}
+
+/// How full a hub is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Events in the window.
+    pub events: usize,
+    /// Bytes in the window.
+    pub bytes: u64,
+    /// Bytes of what was read from the log for readers behind the window.
+    pub cold_bytes: u64,
+    /// Feeds known.
+    pub feeds: usize,
+    /// Different sets of patterns that are read.
+    pub groups: usize,
+    /// Readers.
+    pub readers: usize,
+    /// The last position followed.
+    pub head: Position,
+    /// The position before the window's first event.
+    pub floor: Position,
+}
+
+impl Hub {
+    /// A hub on `log`; it stands still until [`follow`](Self::follow) runs.
+    pub fn new(log: Log, limits: HubLimits, counters: HubCounters) -> Self {
+        let session = watch::Sender::new(None);
+        let starting = Status::Starting {
+            reason: "the log has not been reached yet".to_owned(),
+        };
+        let shared = Shared {
+            window: RwLock::new(Window::new(limits.window)),
+            cold: Arc::new(Cold::new(log.clone(), session.subscribe())),
+            log,
+            limits,
+            status: watch::Sender::new(starting),
+            session,
+            head: watch::Sender::new(0),
+            readers: AtomicUsize::new(0),
+            counters,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Follows the log until it is dropped. To be run once.
+    pub async fn follow(self) -> Infallible {
+        Follower::new(self.shared).run().await
+    }
+
+    /// Adds a reader.
+    pub async fn join(&self, patterns: Patterns, start: Start) -> Result<Joined, Refusal> {
+        self.shared.join(patterns, start).await
+    }
+
+    /// The log that it follows.
+    pub fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    /// How the hub stands to its log, and every change of that.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
+    }
+
+    /// The position of a sequence that the log has given out, once this replica has followed it; where that
+    /// takes longer than `patience`, by the log's own word.
+    pub async fn position_of(
+        &self,
+        sequence: u64,
+        patience: Duration,
+    ) -> Result<Option<Position>, LogError> {
+        let reached = tokio::time::timeout(patience, self.shared.followed(sequence)).await;
+        let found = reached
+            .ok()
+            .and_then(|()| self.shared.window.read().find(sequence));
+        match found {
+            Some(position) => Ok(Some(position)),
+            None => self.shared.log.position_at(sequence).await,
+        }
+    }
+
+    /// How full it is.
+    pub fn usage(&self) -> Usage {
+        let window = self.shared.window.read();
+        Usage {
+            events: window.len(),
+            bytes: window.bytes(),
+            cold_bytes: self.shared.cold.bytes(),
+            feeds: window.feeds(),
+            groups: window.groups(),
+            readers: self.shared.readers.load(Relaxed),
+            head: window.head(),
+            floor: window.floor(),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until the head has reached a sequence.
+    async fn followed(&self, sequence: u64) {
+        // The sender lives in `self`, so it can't be gone.
+        let _ = self
+            .head
+            .subscribe()
+            .wait_for(|&head| head >= sequence)
+            .await;
+    }
+}
+
+/// One of the places for readers, given back when dropped.
+#[derive(Debug)]
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(hub: &Arc<Shared>) -> Result<Self, Refusal> {
+        let max = hub.limits.readers;
+        let place = Self(hub.clone());
+        match hub.readers.fetch_add(1, Relaxed) >= max {
+            true => Err(Refusal::Overload { max }), // `place` is given back
+            false => Ok(place),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A time spread by ±50 %, so that many who wait do not come back as one.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.5 + fastrand::f64())
+}

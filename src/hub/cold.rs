@@ -1,0 +1,237 @@
+//! What the window no longer holds, read from the log for those who wait for it.
+//!
+//! The log is read in *segments*, which all readers of the same stretch share: while they are being read,
+//! and for as long as the memory set aside for them lasts.
+
+use super::entry::{Entry, Gauge};
+use super::status::Session;
+use crate::event::{Feed, Position};
+use crate::log::{Limit, Log, LogError, Range, Select};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, watch};
+
+/// Reads of the log at once.
+const READS: usize = 8;
+/// A segment's bounds, and where unfiltered ones begin: at multiples of this sequence.
+const SEGMENT_EVENTS: u64 = 4096;
+const SEGMENT_BYTES: usize = 4 << 20;
+/// Bytes of segments that are kept for others; with those being read, 64 MiB in all.
+const KEPT_BYTES: u64 = 32 << 20;
+
+/// A stretch of the log: what it holds after `start`, up to and including `through`.
+#[derive(Debug)]
+pub(super) struct Segment {
+    select: Select,
+    start: u64,
+    pub(super) through: u64,
+    /// The first sequence that the log held when this was read.
+    pub(super) first: u64,
+    pub(super) entries: Vec<Arc<Entry>>,
+}
+
+/// A read under way, for all who wait for it.
+type Reading = Shared<BoxFuture<'static, Result<Arc<Segment>, LogError>>>;
+
+/// The part of the log behind the window.
+#[derive(Debug)]
+pub(super) struct Cold {
+    log: Log,
+    session: watch::Receiver<Option<Session>>,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+    gauge: Arc<Gauge>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    session: Option<Session>,
+    reading: Vec<(Select, Range, Reading)>,
+    /// Least recently used first.
+    kept: VecDeque<Arc<Segment>>,
+}
+
+impl Segment {
+    fn covers(&self, select: &Select, after: u64) -> bool {
+        self.start <= after && after < self.through && self.select == *select
+    }
+}
+
+impl Cold {
+    pub(super) fn new(log: Log, session: watch::Receiver<Option<Session>>) -> Self {
+        Self {
+            log,
+            session,
+            permits: Arc::new(Semaphore::new(READS)),
+            state: Mutex::default(),
+            gauge: Arc::default(),
+        }
+    }
+
+    /// Bytes of the segments kept and in readers' hands.
+    pub(super) fn bytes(&self) -> u64 {
+        self.gauge.get()
+    }
+
+    /// A segment that goes on after `after`, of everything or of one feed; nothing after `through` is wanted.
+    ///
+    /// Reads only what the follower has verified to be the log that it follows, and is cancel-safe: what
+    /// was begun is finished for whoever asks next.
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        range: Range,
+        feed: Option<&Feed>,
+    ) -> Result<Arc<Segment>, LogError> {
+        let select = feed.map_or(Select::All, |feed| Select::Feed(feed.clone()));
+        let shared = self.segment(&select, range, true).await?;
+        match shared.covers(&select, range.after) {
+            true => Ok(shared),
+            // It was cut short by its size before it came to what is wanted here.
+            false => self.segment(&select, range, false).await,
+        }
+    }
+
+    async fn segment(
+        self: &Arc<Self>,
+        select: &Select,
+        range: Range,
+        aligned: bool,
+    ) -> Result<Arc<Segment>, LogError> {
+        let reading = {
+            let Some(session) = *self.session.borrow() else {
+                return Err(LogError::Unavailable("the log can't be reached".to_owned()));
+            };
+            let mut state = self.state.lock();
+            state.turn_to(session);
+            if let Some(segment) = state.kept(select, range.after) {
+                return Ok(segment);
+            }
+            let range = if aligned { align(select, range) } else { range };
+            match state.reading(select, range.after) {
+                Some(reading) => reading,
+                None => self.begin(&mut state, session, select.clone(), range),
+            }
+        };
+        reading.await
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut State,
+        session: Session,
+        select: Select,
+        range: Range,
+    ) -> Reading {
+        let cold = self.clone();
+        let wanted = select.clone();
+        let task = tokio::spawn(async move {
+            let found = cold.fetch(session, &wanted, range).await;
+            let mut state = cold.state.lock();
+            state
+                .reading
+                .retain(|(select, one, _)| (select, one) != (&wanted, &range));
+            let segment = found?;
+            if state.session == Some(session) {
+                state.keep(segment.clone(), &cold.gauge);
+            }
+            Ok(segment)
+        });
+        let cut_off = |error| LogError::Unavailable(format!("the read was cut off: {error}"));
+        let reading = task
+            .map(move |joined| joined.unwrap_or_else(|error| Err(cut_off(error))))
+            .boxed()
+            .shared();
+        state.reading.push((select, range, reading.clone()));
+        reading
+    }
+
+    async fn fetch(
+        &self,
+        session: Session,
+        select: &Select,
+        range: Range,
+    ) -> Result<Arc<Segment>, LogError> {
+        let _permit = self.permits.acquire().await;
+        let limit = Limit {
+            events: usize::try_from(SEGMENT_EVENTS).unwrap_or(usize::MAX),
+            bytes: SEGMENT_BYTES,
+        };
+        let batch = self.log.read(range, select, limit).await?;
+        if *self.session.borrow() != Some(session) || batch.created != session.created {
+            return Err(LogError::Unavailable(
+                "the log may have changed while it was read".to_owned(),
+            ));
+        }
+        let mut previous = Position::before(
+            batch
+                .events
+                .first()
+                .map_or(0, |event| event.position.sequence()),
+        );
+        let mut entries = Vec::with_capacity(batch.events.len());
+        for event in batch.events {
+            let position = event.position;
+            entries.push(Arc::new(Entry::new(event, previous, &self.gauge)));
+            previous = position;
+        }
+        Ok(Arc::new(Segment {
+            select: select.clone(),
+            start: range.after,
+            through: batch.through,
+            first: batch.first,
+            entries,
+        }))
+    }
+}
+
+/// Unfiltered segments begin and end where others do, so that they can be shared.
+fn align(select: &Select, range: Range) -> Range {
+    if *select != Select::All {
+        return range;
+    }
+    let after = range.after - range.after % SEGMENT_EVENTS;
+    let through = range.through.min(after + SEGMENT_EVENTS);
+    Range { after, through }
+}
+
+impl State {
+    fn turn_to(&mut self, session: Session) {
+        if self.session != Some(session) {
+            *self = Self {
+                session: Some(session),
+                ..Self::default()
+            };
+        }
+    }
+
+    fn kept(&mut self, select: &Select, after: u64) -> Option<Arc<Segment>> {
+        let at = self
+            .kept
+            .iter()
+            .position(|segment| segment.covers(select, after))?;
+        let segment = self.kept.remove(at)?;
+        self.kept.push_back(segment.clone());
+        Some(segment)
+    }
+
+    fn reading(&self, select: &Select, after: u64) -> Option<Reading> {
+        let same =
+            |(of, range, _): &&(Select, Range, Reading)| of == select && range.after == after;
+        self.reading
+            .iter()
+            .find(same)
+            .map(|(_, _, reading)| reading.clone())
+    }
+
+    fn keep(&mut self, segment: Arc<Segment>, gauge: &Gauge) {
+        self.kept.push_back(segment);
+        while gauge.get() > KEPT_BYTES
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            drop(oldest);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Readers with the same patterns, as one group that shares their work.
+
+use super::feeds::{FeedId, Feeds};
+use super::trie::Trie;
+use crate::event::{Feed, Pattern, Patterns};
+use parking_lot::{Mutex, MutexGuard};
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// The number of a group that has members.
+pub(super) type GroupId = usize;
+
+/// How many of its newest matches a group remembers, so that its live readers need not search for them.
+const RECENT: usize = 64;
+
+/// All groups, found by their patterns and by the feeds that these match.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    numbers: HashMap<Patterns, GroupId>,
+    table: Slab<Group>,
+    wildcards: Trie<GroupId>,
+}
+
+/// The readers of one set of patterns.
+#[derive(Debug)]
+pub(super) struct Group {
+    patterns: Patterns,
+    members: usize,
+    /// The one feed that it is about, if its patterns are a single name.
+    pub(super) single: Option<FeedId>,
+    /// The ordinals of its newest matches: of all that are not before `recent_from`.
+    recent: VecDeque<u64>,
+    recent_from: u64,
+    matches: Mutex<Matches>,
+    /// Rung when something for its members has come.
+    pub(super) bell: Arc<Notify>,
+}
+
+/// An event to be noted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted {
+    pub(super) ordinal: u64,
+    /// The ordinal from which on bells have been gathered.
+    pub(super) since: u64,
+}
+
+/// Which feeds a group has been found to match, by number: one byte each.
+#[derive(Debug, Default)]
+struct Matches {
+    reuses: u64,
+    known: Vec<Option<bool>>,
+}
+
+impl Groups {
+    /// Adds a member to the group of these patterns. `now` is the ordinal that the next event will have.
+    pub(super) fn join(&mut self, patterns: &Patterns, feeds: &mut Feeds, now: u64) -> GroupId {
+        if let Some(&id) = self.numbers.get(patterns) {
+            self.table[id].members += 1;
+            return id;
+        }
+        let id = self.table.insert(Group {
+            patterns: patterns.clone(),
+            members: 1,
+            single: patterns.single().map(|feed| feeds.intern(&feed)),
+            recent: VecDeque::new(),
+            recent_from: now,
+            matches: Mutex::default(),
+            bell: Arc::default(),
+        });
+        for pattern in patterns.iter() {
+            match pattern.exact() {
+                Some(feed) => {
+                    let feed = feeds.intern(&feed);
+                    feeds.get_mut(feed).groups.push(id);
+                }
+                None => self.wildcards.insert(pattern, id),
+            }
+        }
+        self.numbers.insert(patterns.clone(), id);
+        id
+    }
+
+    /// Takes a member away; the last one takes the group with it.
+    pub(super) fn leave(&mut self, id: GroupId, feeds: &mut Feeds) {
+        self.table[id].members -= 1;
+        if self.table[id].members > 0 {
+            return;
+        }
+        let group = self.table.remove(id);
+        self.numbers.remove(&group.patterns);
+        for pattern in group.patterns.iter() {
+            self.unfile(pattern, id, feeds);
+        }
+    }
+
+    fn unfile(&mut self, pattern: &Pattern, id: GroupId, feeds: &mut Feeds) {
+        let Some(feed) = pattern.exact() else {
+            return self.wildcards.remove(pattern, id);
+        };
+        let feed = feeds.intern(&feed);
+        feeds.get_mut(feed).groups.retain(|&one| one != id);
+        feeds.tidy(feed);
+    }
+
+    pub(super) fn get(&self, id: GroupId) -> &Group {
+        &self.table[id]
+    }
+
+    /// Notes an event on `feed` with each group that matches it, and adds the group's bell to `bells` unless
+    /// it is there already.
+    pub(super) fn note(
+        &mut self,
+        noted: Noted,
+        feed: &Feed,
+        exact: &[GroupId],
+        bells: &mut Vec<Arc<Notify>>,
+    ) {
+        let Self {
+            table, wildcards, ..
+        } = self;
+        let mut note = |id: GroupId| {
+            let group: &mut Group = &mut table[id];
+            let last = group.recent.back().copied();
+            if last == Some(noted.ordinal) {
+                return; // by another of its patterns
+            }
+            group.note(noted.ordinal);
+            if last.is_none_or(|last| last < noted.since) {
+                bells.push(group.bell.clone());
+            }
+        };
+        exact.iter().copied().for_each(&mut note);
+        wildcards.find(feed, &mut note);
+    }
+
+    /// Forgets all matches: the ordinals from `now` on will be used for other events.
+    pub(super) fn forget_matches(&mut self, now: u64) {
+        for (_, group) in &mut self.table {
+            group.recent.clear();
+            group.recent_from = now;
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The bells of all groups.
+    pub(super) fn bells(&self) -> Vec<Arc<Notify>> {
+        self.table
+            .iter()
+            .map(|(_, group)| group.bell.clone())
+            .collect()
+    }
+}
+
+impl Group {
+    fn note(&mut self, ordinal: u64) {
+        if self.recent.len() == RECENT
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_from = oldest + 1;
+        }
+        self.recent.push_back(ordinal);
+    }
+
+    /// The ordinals of its matches from `start` on, if it remembers them all.
+    pub(super) fn recent(&self, start: u64) -> Option<impl Iterator<Item = u64> + '_> {
+        if start < self.recent_from {
+            return None;
+        }
+        let skip = self.recent.partition_point(|&ordinal| ordinal < start);
+        Some(self.recent.range(skip..).copied())
+    }
+
+    /// Asks its patterns about feeds, once for each feed.
+    pub(super) fn matcher<'a>(&'a self, feeds: &'a Feeds) -> Matcher<'a> {
+        let mut matches = self.matches.lock();
+        if matches.reuses != feeds.reuses() {
+            matches.reuses = feeds.reuses();
+            matches.known.clear();
+        }
+        matches.known.resize(feeds.numbers(), None);
+        Matcher {
+            patterns: &self.patterns,
+            feeds,
+            matches,
+        }
+    }
+}
+
+/// See [`Group::matcher`].
+pub(super) struct Matcher<'a> {
+    patterns: &'a Patterns,
+    feeds: &'a Feeds,
+    matches: MutexGuard<'a, Matches>,
+}
+
+impl Matcher<'_> {
+    pub(super) fn matches(&mut self, id: FeedId) -> bool {
+        let known = &mut self.matches.known[id as usize];
+        *known.get_or_insert_with(|| self.patterns.matches(&self.feeds.get(id).name))
+    }
+}

@@ -1,0 +1,148 @@
+//! The only door in: authorise, validate, append.
+
+use crate::auth::{Access, Denied};
+use crate::event::{Data, Feed, Message, Position};
+use crate::hub::Hub;
+use crate::log::{Append, AppendError, LogError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, TryAcquireError};
+
+/// The longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// How long a publisher waits for this replica to follow its event, before the log is asked for its id.
+const FOLLOW: Duration = Duration::from_secs(2);
+
+/// Takes in what is published over HTTP and WebSocket. Cloning it gives another handle.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    hub: Hub,
+    access: Arc<Access>,
+    max_event_bytes: usize,
+    max_publishes: usize,
+    places: Arc<Semaphore>,
+}
+
+/// An event that the log holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its position.
+    pub id: Position,
+    /// Its feed.
+    pub feed: Feed,
+    /// Whether the log had it already, under the same idempotency key.
+    pub repeated: bool,
+}
+
+/// Why a publish failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// It is not allowed.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The data is larger than the hub takes.
+    #[error("the event has {bytes} bytes of data; this server takes at most {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest that is taken.
+        max: usize,
+    },
+    /// The idempotency key can't be used.
+    #[error("the idempotency key has {0} bytes; it must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES}")]
+    IdempotencyKey(usize),
+    /// Too many are under way.
+    #[error("{0} publishes are under way, as many as may be; nothing was stored")]
+    Overload(usize),
+    /// The log did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl Publisher {
+    /// A door to the log that `hub` follows, for `max_publishes` at once.
+    pub fn new(
+        hub: Hub,
+        access: Arc<Access>,
+        max_event_bytes: usize,
+        max_publishes: usize,
+    ) -> Self {
+        Self {
+            hub,
+            access,
+            max_event_bytes,
+            max_publishes,
+            places: Arc::new(Semaphore::new(max_publishes)),
+        }
+    }
+
+    /// Whether this feed may be published to.
+    pub fn authorise(&self, feed: &Feed) -> Result<(), Denied> {
+        self.access.publish(feed)
+    }
+
+    /// Publishes a message. Success means that the log's promise holds for it, and that this replica has
+    /// followed it, or that the log has named its id.
+    pub async fn publish(
+        &self,
+        message: Message,
+        idempotency_key: Option<String>,
+    ) -> Result<Published, PublishError> {
+        self.authorise(&message.feed)?;
+        self.validate(&message, idempotency_key.as_deref())?;
+        let _place = self.place()?;
+        let feed = message.feed.clone();
+        let appended = self
+            .hub
+            .log()
+            .append(Append {
+                message,
+                idempotency_key,
+            })
+            .await?;
+        let id = self.hub.position_of(appended.sequence, FOLLOW).await;
+        let id = id
+            .map_err(|LogError::Unavailable(reason)| reason)
+            .and_then(|found| found.ok_or_else(|| "the log does not hold it any more".to_owned()));
+        match id {
+            Ok(id) => Ok(Published {
+                id,
+                feed,
+                repeated: appended.repeated,
+            }),
+            Err(reason) => Err(AppendError::Unknown(format!(
+                "it was stored, but its id is not to be had: {reason}"
+            ))
+            .into()),
+        }
+    }
+
+    fn validate(
+        &self,
+        message: &Message,
+        idempotency_key: Option<&str>,
+    ) -> Result<(), PublishError> {
+        let Data::Bytes(data) = &message.data else {
+            return Ok(());
+        };
+        if data.len() > self.max_event_bytes {
+            let (bytes, max) = (data.len(), self.max_event_bytes);
+            return Err(PublishError::TooLarge { bytes, max });
+        }
+        match idempotency_key.map(str::len) {
+            Some(length) if length == 0 || length > MAX_IDEMPOTENCY_KEY_BYTES => {
+                Err(PublishError::IdempotencyKey(length))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn place(&self) -> Result<impl Drop + use<>, PublishError> {
+        match self.places.clone().try_acquire_owned() {
+            Ok(permit) => Ok(permit),
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+                Err(PublishError::Overload(self.max_publishes))
+            }
+        }
+    }
+}

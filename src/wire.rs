@@ -1,0 +1,134 @@
+//! Events as bytes: pure functions, one for each form on the wire.
+
+mod envelope;
+mod sse;
+
+pub use envelope::is_json;
+pub use sse::{HEARTBEAT, closing, opening};
+
+use crate::event::{Data, Event, Position};
+use bytes::Bytes;
+use serde::Serialize;
+
+/// The form in which a reader is sent its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// Server-Sent Events, the data as it was published.
+    Sse,
+    /// Server-Sent Events, each with its envelope as data.
+    SseEnvelope,
+}
+
+impl Form {
+    /// How many forms there are.
+    pub const COUNT: usize = 2;
+
+    /// Its place among them, from 0 on.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What the hub itself has to say on a stream, with the id from which to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// From where a client goes on that has heard this.
+    pub id: Position,
+    /// What it says.
+    pub say: Say,
+}
+
+/// The content of a [`Notice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged, rename_all = "lowercase")]
+pub enum Say {
+    /// `hub:position`: the stream has come this far.
+    Position {},
+    /// `hub:gap`: what lay between is not to be had any more.
+    Gap {
+        /// The last position before the gap.
+        after: Position,
+        /// The first event after it that the log holds; for [`GapReason::Limit`] the event left out itself.
+        before: Position,
+        /// Why.
+        reason: GapReason,
+    },
+    /// `hub:reset`: the id is not of this log, or the log has changed; what the client knows may not hold.
+    Reset {},
+}
+
+/// Why events are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapReason {
+    /// The log's retention has passed them.
+    Expired,
+    /// The event was larger than the hub's limit.
+    Limit,
+}
+
+/// Why a stream is closed, or refused before it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// This replica shuts down.
+    Drain,
+    /// It serves as many as it may.
+    Overload,
+    /// It has not read enough of the log yet.
+    Starting,
+    /// The log can't be reached, and is needed to tell what the client has missed.
+    Unavailable,
+}
+
+impl Closing {
+    /// As it is written in `hub:closing` and in the `Tidings-Refused` header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Overload => "overload",
+            Self::Starting => "starting",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Say {
+    /// Its event type.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Position {} => "hub:position",
+            Self::Gap { .. } => "hub:gap",
+            Self::Reset {} => "hub:reset",
+        }
+    }
+}
+
+/// An event in a form. `previous` is the position before it, needed where it is too large to be sent.
+pub fn encode(form: Form, event: &Event, previous: Position) -> Bytes {
+    let Data::Bytes(data) = &event.message.data else {
+        return notice(form, &limit(event, previous));
+    };
+    match form {
+        Form::Sse => sse::event(event, data),
+        Form::SseEnvelope => sse::wrapped(event, data),
+    }
+}
+
+/// What the hub has to say, in a form.
+pub fn notice(form: Form, notice: &Notice) -> Bytes {
+    match form {
+        Form::Sse | Form::SseEnvelope => sse::notice(notice),
+    }
+}
+
+fn limit(event: &Event, previous: Position) -> Notice {
+    let say = Say::Gap {
+        after: previous,
+        before: event.position,
+        reason: GapReason::Limit,
+    };
+    Notice {
+        id: event.position,
+        say,
+    }
+}

@@ -1,0 +1,116 @@
+//! A whole replica inside the test process.
+
+use clap::Parser;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tidings::app::App;
+use tidings::config::Settings;
+use tidings::event::Position;
+use tidings::hub::{Hub, Status};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for what has to come. Reaching it is a failure.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A replica on a free loopback port, ended when dropped.
+pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
+    hub: Hub,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What was published, as the server tells it.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Receipt {
+    pub(crate) id: String,
+    pub(crate) feed: String,
+}
+
+pub(crate) fn settings(arguments: &[&str]) -> Settings {
+    let defaults = ["test", "--listen", "127.0.0.1:0", "--retry", "50"];
+    let all = defaults.iter().chain(arguments);
+    Arguments::try_parse_from(all).expect("settings").settings
+}
+
+impl Replica {
+    /// A replica with these arguments beside a free port and a short `retry:`, once it is ready.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let replica = Self::start_unready(arguments);
+        let mut status = replica.hub.status();
+        within(
+            "the replica to be ready",
+            status.wait_for(|status| *status == Status::Live),
+        )
+        .await
+        .expect("the hub");
+        replica
+    }
+
+    /// The same, not waiting for anything.
+    pub(crate) fn start_unready(arguments: &[&str]) -> Self {
+        let app = App::bind(settings(arguments)).expect("a replica");
+        let address = app.local_addr().expect("its address");
+        let hub = app.hub().clone();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(app.run(async {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            hub,
+            stop: Some(stop),
+            running,
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Publishes `data` and returns its id.
+    pub(crate) async fn publish(&self, feed: &str, data: impl Into<reqwest::Body>) -> Position {
+        let request = reqwest::Client::new()
+            .post(self.url(&format!("/feeds/{feed}")))
+            .body(data);
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 201);
+        let receipt: Receipt =
+            serde_json::from_slice(&response.bytes().await.expect("a body")).expect("a receipt");
+        assert_eq!(receipt.feed, feed);
+        receipt.id.parse().expect("an id")
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        within("the replica to end", &mut self.running)
+            .await
+            .expect("no panic");
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// Waits for something that has to come.
+pub(crate) async fn within<F: IntoFuture>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(DEADLINE, future.into_future()).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {DEADLINE:?} for {what}"),
+    }
+}

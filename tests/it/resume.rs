@@ -1,0 +1,89 @@
+//! A reader that comes back gets exactly what it missed, or is told what it can't get.
+
+use crate::replica::Replica;
+use crate::sse::Stream;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_reader_cut_before_its_first_event_misses_nothing() {
+    let replica = Replica::start(&[]).await;
+    replica.publish("a", "before").await;
+    let (stream, first) = Stream::open(&replica, "/feeds/a").await;
+    drop(stream);
+    for n in 1..=3 {
+        replica.publish("a", n.to_string()).await;
+        replica.publish("b", "other").await;
+    }
+    let (mut stream, again) = Stream::resume(&replica, "/feeds/a", &first.id).await;
+    assert_eq!(again.id, first.id);
+    assert_eq!(stream.data(3).await, ["1", "2", "3"]);
+    replica.publish("a", "live").await;
+    assert_eq!(stream.data(1).await, ["live"]);
+}
+
+#[tokio::test]
+async fn what_the_window_has_dropped_is_read_from_the_log() {
+    let replica = Replica::start(&["--window-events", "10"]).await;
+    for n in 0..100 {
+        replica
+            .publish(if n % 2 == 0 { "even" } else { "odd" }, n.to_string())
+            .await;
+    }
+    for path in [
+        "/feeds/even?after=start",
+        "/feeds?feed=even&feed=none&after=0-0",
+    ] {
+        let (mut stream, _) = Stream::open(&replica, path).await;
+        let expected: Vec<String> = (0..100).step_by(2).map(|n| n.to_string()).collect();
+        assert_eq!(stream.data(50).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_the_log_has_dropped_is_one_gap_with_its_bounds() {
+    let replica = Replica::start(&["--window-events", "2", "--memory-events", "4"]).await;
+    let first = replica.publish("a", "1").await;
+    let mut ids = Vec::new();
+    for n in 2..=9 {
+        ids.push(replica.publish("a", n.to_string()).await);
+    }
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/*", &first.to_string()).await;
+    let gap = stream.event().await;
+    assert_eq!(gap.kind, "hub:gap");
+    let told: Value = serde_json::from_str(&gap.data).unwrap();
+    assert_eq!(
+        told,
+        json!({"after": first.to_string(), "before": ids[4].to_string(), "reason": "expired"})
+    );
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
+
+    // Cut off right after the gap, a client comes back with its id, and misses and repeats nothing.
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/*", &gap.id).await;
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
+}
+
+#[tokio::test]
+async fn an_id_of_another_log_is_a_reset_and_everything_there_is() {
+    let other = Replica::start(&[]).await;
+    let foreign = [
+        other.publish("a", "x").await,
+        other.publish("a", "y").await,
+        other.publish("a", "z").await,
+    ];
+    let replica = Replica::start(&[]).await;
+    replica.publish("a", "1").await;
+    replica.publish("a", "2").await;
+    let ids = foreign
+        .iter()
+        .map(ToString::to_string)
+        .chain(["nonsense".to_owned(), "2-aaaaaa".to_owned()]);
+    for id in ids {
+        let (mut stream, first) = Stream::resume(&replica, "/feeds/a", &id).await;
+        assert_eq!(stream.event().await.kind, "hub:reset", "{id}");
+        assert_eq!(stream.data(2).await, ["1", "2"]);
+        drop(stream);
+        // The id of the first block brings the reset again, for a client that was cut off before it.
+        let (mut stream, _) = Stream::resume(&replica, "/feeds/a", &first.id).await;
+        assert_eq!(stream.event().await.kind, "hub:reset", "{id}");
+    }
+}
