@@ -2,13 +2,14 @@
 //! NATS publishers.
 
 mod client;
+mod curl;
 mod hostile;
 mod nginx;
 mod parsers;
 mod publisher;
 mod reconnect;
 
-use client::{Client, Heard};
+use client::{Client, Heard, Reader};
 use publisher::{Publisher, Sample, stream_at};
 
 /// The feed that all of them are subscribed to; each test has a replica of its own.
@@ -30,28 +31,55 @@ struct Published {
     id: String,
 }
 
-/// Hears exactly `published`, in order, and then an `end` that is published once all of it was heard: so
-/// nothing was doubled at the end either.
+impl Published {
+    /// What a parser without a flaw makes of it.
+    fn as_heard_by(&self, reader: Reader) -> Heard {
+        Heard {
+            kind: self.sample.kind.clone(),
+            data: reader.takes(&self.sample.text()),
+            id: self.id.clone(),
+        }
+    }
+}
+
+/// Publishes a last event, and checks that the client has heard exactly `published` before it, in order.
 async fn hears_exactly(client: &mut Client, publisher: &Publisher, published: &[Published]) {
-    for (index, event) in published.iter().enumerate() {
-        let heard = client.next_event(&event.sample.name).await;
-        let expected = Heard {
-            kind: event.sample.kind.clone(),
-            data: client.reader().takes(&event.sample.text()),
-            id: event.id.clone(),
-        };
+    let heard = hears(client, publisher).await;
+    assert_heard(client, &heard, published.iter());
+}
+
+/// Publishes a last event, and returns what the client has heard before it.
+async fn hears(client: &mut Client, publisher: &Publisher) -> Vec<Heard> {
+    let end = publisher.publish(&Sample::new("end", "end", "")).await;
+    let mut heard = Vec::new();
+    loop {
+        let after = format!("the end; {} events heard", heard.len());
+        let event = client.next_event(&after).await;
+        if event.kind == "end" {
+            assert_eq!(event.id, end.id);
+            return heard;
+        }
+        heard.push(event);
+    }
+}
+
+fn assert_heard<'a>(
+    client: &Client,
+    heard: &[Heard],
+    published: impl ExactSizeIterator<Item = &'a Published>,
+) {
+    let reader = client.reader();
+    let count = published.len();
+    for (index, (heard, published)) in heard.iter().zip(published).enumerate() {
+        let expected = published.as_heard_by(reader);
         assert!(
-            heard == expected,
-            "{:?} heard event {index}, {:?}, otherwise:\n  heard    {}\n  expected {}\n{}",
-            client.reader(),
-            event.sample.name,
+            *heard == expected,
+            "{reader:?} heard event {index}, {:?}, otherwise:\n  heard    {}\n  expected {}\n{}",
+            published.sample.name,
             heard.brief(),
             expected.brief(),
             client.said(),
         );
     }
-    let end = publisher.publish(&Sample::new("end", "end", "")).await;
-    let heard = client.next_event("end").await;
-    let expected = (end.sample.kind.as_str(), end.id.as_str());
-    assert_eq!((heard.kind.as_str(), heard.id.as_str()), expected);
+    assert_eq!(heard.len(), count, "events heard; {}", client.said());
 }

@@ -76,6 +76,18 @@ impl Reader {
         }
     }
 
+    /// Whether it may lose an event that a cut falls into.
+    ///
+    /// `@microsoft/fetch-event-source` takes an id for the last one heard as soon as it has read the `id:`
+    /// line, not when the event is complete; cut between the two, it resumes after an event that it never
+    /// dispatched.
+    pub(super) fn loses_what_it_is_cut_off_in(self) -> bool {
+        matches!(
+            self,
+            Self::FetchEventSource | Self::FetchEventSourceInChromium
+        )
+    }
+
     fn command(self, url: &str, profile: Option<&TempDir>) -> Option<Command> {
         let node = |script| ("TIDINGS_TEST_NODE", script);
         let python = |script| ("TIDINGS_TEST_PYTHON", script);
