@@ -44,23 +44,9 @@ impl Published {
 
 /// Publishes a last event, and checks that the client has heard exactly `published` before it, in order.
 async fn hears_exactly(client: &mut Client, publisher: &Publisher, published: &[Published]) {
-    let heard = hears(client, publisher).await;
+    let end = publisher.publish_end().await;
+    let heard = client.events_before(&end).await;
     assert_heard(client, &heard, published.iter());
-}
-
-/// Publishes a last event, and returns what the client has heard before it.
-async fn hears(client: &mut Client, publisher: &Publisher) -> Vec<Heard> {
-    let end = publisher.publish(&Sample::new("end", "end", "")).await;
-    let mut heard = Vec::new();
-    loop {
-        let after = format!("the end; {} events heard", heard.len());
-        let event = client.next_event(&after).await;
-        if event.kind == "end" {
-            assert_eq!(event.id, end.id);
-            return heard;
-        }
-        heard.push(event);
-    }
 }
 
 fn assert_heard<'a>(

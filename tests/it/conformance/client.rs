@@ -1,6 +1,6 @@
 //! The clients, all behind one face: each says which events it heard.
 
-use super::TYPES;
+use super::{Published, TYPES};
 use crate::tools::{program, within};
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
@@ -180,8 +180,21 @@ impl Client {
         format!("its standard error:\n{}", self.stderr.lock())
     }
 
+    /// What it hears before the event that ends the test.
+    pub(super) async fn events_before(&mut self, end: &Published) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        loop {
+            let awaited = format!("the end; {} events heard", heard.len());
+            let event = self.next_event(&awaited).await;
+            if event.id == end.id {
+                return heard;
+            }
+            heard.push(event);
+        }
+    }
+
     /// The next event that a publisher sent; the hub's own may only say where the client stands.
-    pub(super) async fn next_event(&mut self, awaited: &str) -> Heard {
+    async fn next_event(&mut self, awaited: &str) -> Heard {
         loop {
             let heard = self.next(awaited).await;
             match heard.kind.strip_prefix("hub:") {

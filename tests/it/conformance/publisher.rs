@@ -39,6 +39,21 @@ impl Sample {
         }
     }
 
+    /// As the NATS publishers are given it, one a line.
+    pub(super) fn nats_line(&self) -> String {
+        let mut headers = serde_json::Map::new();
+        if self.kind != "message" {
+            headers.insert("Event-Type".to_owned(), self.kind.as_str().into());
+        }
+        if let Some(content_type) = self.content_type {
+            headers.insert("Content-Type".to_owned(), content_type.into());
+        }
+        let subject = format!("feeds.{FEED}");
+        let data = BASE64_STANDARD.encode(&self.data);
+        let line = json!({ "subject": subject, "headers": headers, "data": data });
+        format!("{line}\n")
+    }
+
     /// The data as SSE can carry it: every line end is LF, and what is not UTF-8 is base64.
     pub(super) fn text(&self) -> String {
         match std::str::from_utf8(&self.data) {
@@ -91,6 +106,11 @@ impl Publisher {
             id: id_in(&body),
             sample: sample.clone(),
         }
+    }
+
+    /// Publishes the event that ends a test.
+    pub(super) async fn publish_end(&self) -> Published {
+        self.publish(&Sample::new("end", "end", "")).await
     }
 
     /// Publishes each of them, in order.

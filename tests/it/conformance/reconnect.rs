@@ -1,7 +1,7 @@
 //! A client that reconnects by itself, cut off again and again.
 
 use super::client::{Client, Reader};
-use super::{Published, Publisher, Sample, assert_heard, hears, stream_at};
+use super::{Published, Publisher, Sample, assert_heard, stream_at};
 use crate::cutting_proxy::{Cut, CuttingProxy};
 
 mod a_client_that_is_cut_off_misses_nothing_and_doubles_nothing {
@@ -50,7 +50,8 @@ async fn cut_off(reader: Reader) {
     }
     proxy.release();
 
-    let heard = hears(&mut client, &publisher).await;
+    let end = publisher.publish_end().await;
+    let heard = client.events_before(&end).await;
     let lost = |event: &&Published| heard.iter().all(|heard| heard.id != event.id);
     let may_lose = reader.loses_what_it_is_cut_off_in();
     let (lost, kept): (Vec<_>, Vec<_>) =
