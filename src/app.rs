@@ -1,10 +1,10 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 use crate::auth::Access;
-use crate::config::Settings;
+use crate::config::{LimitSettings, MemorySettings, Settings};
 use crate::http::{Drain, Server, Service, router};
-use crate::hub::Hub;
-use crate::log::{JetStreamLog, Log, LogError, MemoryLog};
+use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
+use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{HubCounters, Metrics};
 use crate::publish::Publisher;
 use crate::wire::Closing;
@@ -21,6 +21,7 @@ pub struct App {
     server: Server,
     router: Router,
     hub: Hub,
+    shards: Arc<Shards>,
     ending: watch::Sender<Option<Closing>>,
     drain: Duration,
     access: Arc<Access>,
@@ -42,6 +43,9 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The threads that serve streams can't be started.
+    #[error("can't start the threads that serve streams (--shards): {0}")]
+    Shards(io::Error),
     /// The log can't be set up as told.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -51,13 +55,13 @@ impl App {
     /// Binds the listener and sets everything up; needs a tokio runtime. The log may be out of reach still.
     pub fn bind(settings: Settings) -> Result<Self, StartError> {
         let address = settings.listen.listen;
-        let hub_limits = settings.hub();
-        let memory = settings.memory_log();
+        let limits = settings.limits;
+        let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
         let server = Server::bind(address, settings.limits.max_connections)
             .map_err(|error| StartError::Listen { address, error })?;
         let log = match settings.nats.servers.is_empty() {
-            true => Log::Memory(MemoryLog::new(memory)),
+            true => Log::Memory(MemoryLog::new(memory_limits(&memory))),
             false => Log::JetStream(JetStreamLog::new(
                 settings.nats,
                 settings.limits.max_event_bytes,
@@ -65,9 +69,12 @@ impl App {
         };
         let counters = HubCounters::default();
         let metrics = Arc::new(Metrics::new(&counters));
-        let hub = Hub::new(log, hub_limits, counters);
+        let hub = Hub::new(log, hub_limits(&memory, &limits), counters);
+        let shards = hub
+            .shards(settings.streams.shards(), settings.streams)
+            .map_err(StartError::Shards)?;
+        let shards = Arc::new(shards);
         let ending = watch::Sender::new(None);
-        let limits = settings.limits;
         let service = Service {
             publisher: Publisher::new(
                 hub.clone(),
@@ -77,6 +84,7 @@ impl App {
             ),
             hub: hub.clone(),
             access: access.clone(),
+            shards: shards.clone(),
             streams: settings.streams,
             ending: ending.subscribe(),
             metrics,
@@ -88,6 +96,7 @@ impl App {
             server,
             router: router(service, address.ip().is_loopback()),
             hub,
+            shards,
             ending,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
@@ -118,6 +127,7 @@ impl App {
         shutdown.await;
         tracing::info!("draining: open streams and requests are ended");
         self.ending.send_replace(Some(Closing::Drain));
+        self.shards.end(Closing::Drain);
         drain.send_replace(Drain::Yes);
         if tokio::time::timeout(self.drain, &mut serving)
             .await
@@ -127,6 +137,24 @@ impl App {
             serving.abort();
         }
         follower.abort();
+    }
+}
+
+fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
+    HubLimits {
+        window: WindowLimits {
+            bytes: memory.window_bytes,
+            events: usize::try_from(memory.window_events).unwrap_or(usize::MAX),
+        },
+        readers: limits.max_streams,
+    }
+}
+
+fn memory_limits(memory: &MemorySettings) -> MemoryLimits {
+    MemoryLimits {
+        bytes: memory.memory_bytes,
+        events: memory.memory_events,
+        keys: memory.memory_keys,
     }
 }
 

@@ -5,8 +5,6 @@ mod nats;
 pub use nats::{CreateStream, NatsSettings};
 
 use crate::event::Pattern;
-use crate::hub::{HubLimits, WindowLimits};
-use crate::log::MemoryLimits;
 use clap::value_parser;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -75,6 +73,11 @@ pub struct StreamSettings {
     /// After how many seconds of silence a stream shows a sign of life; each time spread by ±20 %.
     #[arg(long = "heartbeat", env = "TIDINGS_HEARTBEAT", value_name = "SECONDS", default_value_t = 15, value_parser = value_parser!(u16).range(1..=3600))]
     pub heartbeat_seconds: u16,
+
+    /// Threads that serve HTTP/1.1 streams straight from the sockets; 0 to serve them as all others, through
+    /// the HTTP library. By default one for each core.
+    #[arg(long, env = "TIDINGS_SHARDS", value_name = "N", value_parser = value_parser!(u16).range(0..=1024))]
+    pub shards: Option<u16>,
 
     /// After how many milliseconds a client comes back that was cut off; for each spread by ±50 %.
     #[arg(long = "retry", env = "TIDINGS_RETRY", value_name = "MS", default_value_t = 2000, value_parser = value_parser!(u32).range(10..=3_600_000))]
@@ -170,32 +173,22 @@ pub struct MemorySettings {
     pub memory_keys: usize,
 }
 
-impl Settings {
-    /// The bounds of the hub.
-    pub fn hub(&self) -> HubLimits {
-        HubLimits {
-            window: WindowLimits {
-                bytes: self.memory.window_bytes,
-                events: usize::try_from(self.memory.window_events).unwrap_or(usize::MAX),
-            },
-            readers: self.limits.max_streams,
-        }
-    }
-
-    /// The bounds of a log in memory.
-    pub fn memory_log(&self) -> MemoryLimits {
-        MemoryLimits {
-            bytes: self.memory.memory_bytes,
-            events: self.memory.memory_events,
-            keys: self.memory.memory_keys,
-        }
-    }
-}
-
 impl StreamSettings {
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        self.shards.map_or_else(cores, usize::from)
+    }
+
     /// How long a stream is silent before it shows a sign of life, this time.
     pub fn heartbeat(&self) -> Duration {
         Duration::from_secs(self.heartbeat_seconds.into()).mul_f64(0.8 + 0.4 * fastrand::f64())
+    }
+
+    /// The shortest and the longest that this can be.
+    pub fn heartbeat_bounds(&self) -> (Duration, Duration) {
+        let period = Duration::from_secs(self.heartbeat_seconds.into());
+        (period.mul_f64(0.8), period.mul_f64(1.2))
     }
 
     /// When a client comes back that is cut off, in milliseconds: for each another.

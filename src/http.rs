@@ -1,6 +1,7 @@
 //! HTTP: every route in one place.
 
 mod access;
+mod handoff;
 mod health;
 mod negotiate;
 mod problem;
@@ -13,7 +14,7 @@ pub(crate) use server::{Drain, Server};
 
 use crate::auth::Access;
 use crate::config::StreamSettings;
-use crate::hub::Hub;
+use crate::hub::{Hub, Shards};
 use crate::publish::Publisher;
 use access::Callers;
 use axum::Router;
@@ -33,6 +34,7 @@ pub(crate) struct Service {
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) access: Arc<Access>,
+    pub(crate) shards: Arc<Shards>,
     pub(crate) streams: StreamSettings,
     pub(crate) ending: Ending,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,

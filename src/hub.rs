@@ -5,6 +5,7 @@
 //! are shared by all who wait for them), until it has caught up. From then on it is live: its group's bell
 //! rings when something for it has come. The hub knows nothing of HTTP or NATS.
 
+mod bell;
 mod cold;
 mod entry;
 mod feeds;
@@ -12,16 +13,19 @@ mod follower;
 mod groups;
 mod join;
 mod reader;
+mod shard;
 mod status;
 mod trie;
 mod window;
 
 pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
-pub use reader::{Reader, Signal};
+pub use reader::{Reader, Signal, heartbeat};
+pub use shard::{Handed, ShardStats, Shards};
 pub use status::Status;
 pub use window::WindowLimits;
 
+use crate::config::StreamSettings;
 use crate::event::{Patterns, Position};
 use crate::log::{Log, LogError};
 use crate::metrics::HubCounters;
@@ -30,6 +34,7 @@ use follower::Follower;
 use parking_lot::RwLock;
 use status::Session;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -120,6 +125,11 @@ impl Hub {
         self.shared.join(patterns, start).await
     }
 
+    /// Starts `count` threads that serve sockets. Needs a tokio runtime.
+    pub fn shards(&self, count: usize, settings: StreamSettings) -> io::Result<Shards> {
+        Shards::start(&self.shared, count, settings)
+    }
+
     /// The log that it follows.
     pub fn log(&self) -> &Log {
         &self.shared.log
@@ -177,7 +187,7 @@ impl Shared {
 
 /// One of the places for readers, given back when dropped.
 #[derive(Debug)]
-struct Place(Arc<Shared>);
+pub struct Place(Arc<Shared>);
 
 impl Place {
     fn take(hub: &Arc<Shared>) -> Result<Self, Refusal> {

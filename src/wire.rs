@@ -1,8 +1,10 @@
 //! Events as bytes: pure functions, one for each form on the wire.
 
+mod chunk;
 mod envelope;
 mod sse;
 
+pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::is_json;
 pub use sse::{HEARTBEAT, closing, opening};
 

@@ -1,16 +1,22 @@
 //! The listener: accepts connections, and ends them in good order.
 
+use super::handoff::{Slot, Socket};
 use axum::Router;
+use axum::response::Response;
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::ServiceExt;
+use tower::util::Oneshot;
 
 /// Connections that the kernel holds until they are accepted. A thousand, tokio's default, is too few when
 /// all clients come back at once: those beyond wait for their next SYN, for a second and more.
@@ -40,6 +46,7 @@ pub(crate) enum Drain {
 pub(crate) struct Server {
     listener: TcpListener,
     connections: Arc<Semaphore>,
+    max_connections: usize,
 }
 
 impl Server {
@@ -52,9 +59,11 @@ impl Server {
         }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
+        let max_connections = max_connections.min(u32::MAX as usize);
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
-            connections: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            connections: Arc::new(Semaphore::new(max_connections)),
+            max_connections,
         })
     }
 
@@ -67,26 +76,34 @@ impl Server {
         let builder = builder();
         let graceful = GracefulShutdown::new();
         loop {
-            let (socket, permit) = tokio::select! {
+            let (stream, permit) = tokio::select! {
                 accepted = self.accept() => accepted,
                 _ = drain.wait_for(|drain| *drain == Drain::Yes) => break,
             };
-            let service = TowerToHyperService::new(router.clone());
+            let slot = Slot::default();
+            let socket = Socket::new(stream, permit, slot.clone());
+            let service = Routes {
+                router: router.clone(),
+                slot,
+            };
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
             let connection = graceful.watch(connection.into_owned());
             tokio::spawn(async move {
-                // A connection that breaks is the client's business; nothing is lost by it.
+                // One that breaks is the client's business, and one whose socket a shard has taken ends like
+                // that too: nothing is lost by either.
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended");
                 }
-                drop(permit);
             });
         }
         drop(self.listener);
         graceful.shutdown().await;
+        // Those that shards have taken have their places still.
+        let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+        let _ = self.connections.acquire_many(all).await;
     }
 
-    async fn accept(&self) -> (TcpStream, impl Drop + use<>) {
+    async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {
         let permit = self
             .connections
             .clone()
@@ -109,6 +126,27 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+/// The routes as one connection sees them.
+#[derive(Clone)]
+struct Routes {
+    router: Router,
+    slot: Slot,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Routes {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Oneshot<Router, Request<Incoming>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(self.slot.clone());
+        }
+        self.router.clone().oneshot(request)
     }
 }
 

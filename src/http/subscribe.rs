@@ -1,12 +1,14 @@
 //! `GET /feeds/{pattern}` and `GET /feeds?feed=P1&feed=P2`.
 
+use super::handoff::{self, Slot};
 use super::negotiate;
 use super::problem::Problem;
 use super::stream::Stream;
 use super::{Params, Service, path_text};
 use crate::event::{Pattern, Patterns, Position};
-use crate::hub::{Joined, Refusal, Start};
+use crate::hub::{Handed, Joined, Refusal, Start};
 use crate::wire::{self, Closing, Form};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -30,6 +32,7 @@ struct Asked {
 
 pub(super) async fn one(
     State(service): State<Service>,
+    slot: Option<Extension<Slot>>,
     path: Result<Path<String>, PathRejection>,
     Params(params): Params,
     headers: HeaderMap,
@@ -39,21 +42,24 @@ pub(super) async fn one(
             "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
         ));
     }
-    subscribe(&service, vec![path_text(path)?], &params, &headers).await
+    let patterns = vec![path_text(path)?];
+    subscribe(&service, slot, patterns, &params, &headers).await
 }
 
 pub(super) async fn several(
     State(service): State<Service>,
+    slot: Option<Extension<Slot>>,
     Params(params): Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let named = params.iter().filter(|(name, _)| name == "feed");
     let patterns = named.map(|(_, value)| value.clone()).collect();
-    subscribe(&service, patterns, &params, &headers).await
+    subscribe(&service, slot, patterns, &params, &headers).await
 }
 
 async fn subscribe(
     service: &Service,
+    slot: Option<Extension<Slot>>,
     patterns: Vec<String>,
     params: &[(String, String)],
     headers: &HeaderMap,
@@ -64,16 +70,7 @@ async fn subscribe(
         return refuse(service, &asked, reason);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(Joined { reader, opening }) => {
-            let stream = Stream::new(
-                reader,
-                opening,
-                asked.form,
-                service.streams,
-                service.ending.clone(),
-            );
-            event_stream(stream.into_body())
-        }
+        Ok(joined) => event_stream(body(service, joined, asked.form, slot)),
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
             refuse(service, &asked, closing(&refusal))
@@ -162,6 +159,32 @@ fn param<'a>(params: &'a [(String, String)], name: &str) -> Option<&'a str> {
         .iter()
         .find(|(one, _)| one == name)
         .map(|(_, value)| value.as_str())
+}
+
+/// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.
+fn body(service: &Service, joined: Joined, form: Form, slot: Option<Extension<Slot>>) -> Body {
+    let Some(Extension(slot)) = slot.filter(|_| !service.shards.is_empty()) else {
+        return Stream::new(joined, form, service.streams, service.ending.clone()).into_body();
+    };
+    let first = wire::opening(service.streams.retry(), Some(&joined.opening));
+    let shards = service.shards.clone();
+    Body::new(handoff::Body::new(
+        first.into(),
+        slot,
+        move |stream, permit| match stream.into_std() {
+            Ok(socket) => shards.serve(Handed {
+                socket,
+                told: joined.opening.parse().ok(),
+                reader: joined.reader,
+                place: joined.place,
+                permit,
+                form,
+            }),
+            Err(error) => {
+                tracing::error!(%error, "a socket can't be handed to a shard, and is closed")
+            }
+        },
+    ))
 }
 
 fn closing(refusal: &Refusal) -> Closing {

@@ -1,8 +1,7 @@
 //! An event in memory, with the forms in which it has been sent.
 
 use crate::event::{Event, Position};
-use crate::wire::{self, Form};
-use bytes::Bytes;
+use crate::wire::{self, Chunk, Form};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +24,7 @@ pub struct Entry {
     event: Arc<Event>,
     /// The position before it in the log.
     previous: Position,
-    forms: [OnceLock<Bytes>; Form::COUNT],
+    forms: [OnceLock<Chunk>; Form::COUNT],
     /// What it and its encoded forms take, in bytes, and whether that still counts in `gauge`.
     cost: AtomicU64,
     gauge: Arc<Gauge>,
@@ -67,13 +66,14 @@ impl Entry {
     }
 
     /// Its bytes in a form; all who ask share them.
-    pub fn encoded(&self, form: Form) -> &Bytes {
+    pub fn encoded(&self, form: Form) -> &Chunk {
         self.forms[form.index()].get_or_init(|| {
-            let bytes = wire::encode(form, &self.event, self.previous);
-            if self.cost.fetch_add(bytes.len() as u64, Relaxed) & RELEASED == 0 {
-                self.gauge.0.fetch_add(bytes.len() as u64, Relaxed);
+            let chunk = Chunk::new(&wire::encode(form, &self.event, self.previous));
+            let bytes = chunk.framed().len() as u64;
+            if self.cost.fetch_add(bytes, Relaxed) & RELEASED == 0 {
+                self.gauge.0.fetch_add(bytes, Relaxed);
             }
-            bytes
+            chunk
         })
     }
 

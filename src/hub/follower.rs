@@ -126,7 +126,7 @@ impl Follower {
         };
         self.hub.head.send_replace(shared.sequence());
         self.hub.counters.resets.inc();
-        bells.iter().for_each(|bell| bell.notify_waiters());
+        bells.iter().for_each(|bell| bell.ring());
         Ok(shared.sequence())
     }
 
@@ -202,6 +202,6 @@ impl Follower {
             self.hub.head.send_replace(window.head().sequence());
             bells
         };
-        bells.iter().for_each(|bell| bell.notify_waiters());
+        bells.iter().for_each(|bell| bell.ring());
     }
 }

@@ -1,5 +1,6 @@
 //! Readers with the same patterns, as one group that shares their work.
 
+use super::bell::Bell;
 use super::feeds::{FeedId, Feeds};
 use super::trie::Trie;
 use crate::event::{Feed, Pattern, Patterns};
@@ -7,7 +8,6 @@ use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// The number of a group that has members.
 pub(super) type GroupId = usize;
@@ -35,7 +35,7 @@ pub(super) struct Group {
     recent_from: u64,
     matches: Mutex<Matches>,
     /// Rung when something for its members has come.
-    pub(super) bell: Arc<Notify>,
+    pub(super) bell: Arc<Bell>,
 }
 
 /// An event to be noted.
@@ -82,6 +82,10 @@ impl Groups {
         id
     }
 
+    pub(super) fn add_member(&mut self, id: GroupId) {
+        self.table[id].members += 1;
+    }
+
     /// Takes a member away; the last one takes the group with it.
     pub(super) fn leave(&mut self, id: GroupId, feeds: &mut Feeds) {
         self.table[id].members -= 1;
@@ -115,7 +119,7 @@ impl Groups {
         noted: Noted,
         feed: &Feed,
         exact: &[GroupId],
-        bells: &mut Vec<Arc<Notify>>,
+        bells: &mut Vec<Arc<Bell>>,
     ) {
         let Self {
             table, wildcards, ..
@@ -148,7 +152,7 @@ impl Groups {
     }
 
     /// The bells of all groups.
-    pub(super) fn bells(&self) -> Vec<Arc<Notify>> {
+    pub(super) fn bells(&self) -> Vec<Arc<Bell>> {
         self.table
             .iter()
             .map(|(_, group)| group.bell.clone())

@@ -58,6 +58,8 @@ impl From<LogError> for Refusal {
 pub struct Joined {
     /// The reader.
     pub reader: Reader,
+    /// Its place among those that there may be.
+    pub place: Place,
     /// The id to tell the client first, with which it would join just so again.
     pub opening: String,
 }
@@ -85,8 +87,12 @@ impl Shared {
             Start::Last(count) => self.join_last(&patterns, count),
             start => self.join_at(&patterns, start).await?,
         };
-        let reader = Reader::new(place, patterns, cursor, reset);
-        Ok(Joined { reader, opening })
+        let reader = Reader::new(self.clone(), patterns, cursor, reset);
+        Ok(Joined {
+            reader,
+            place,
+            opening,
+        })
     }
 
     fn join_last(&self, patterns: &Patterns, count: usize) -> (Cursor, String, bool) {

@@ -1,15 +1,16 @@
 //! A subscriber: a set of patterns, and a position in the log.
 
+use super::bell::{Bell, Ear, Listening};
 use super::cold::Segment;
 use super::entry::Entry;
-use super::window::{Cursor, Step, StepLimit};
-use super::{Place, jittered};
+use super::window::{Cursor, Step, StepLimit, Window};
+use super::{Shared, jittered};
 use crate::event::{Feed, Patterns, Position};
 use crate::log::{LogError, Range};
-use crate::wire::{GapReason, Notice, Say};
+use crate::wire::{self, Chunk, Form, GapReason, Notice, Say};
+use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// What one step brings at most: large enough to be cheap, small enough that its reader holds little.
 const STEP: StepLimit = StepLimit {
@@ -24,12 +25,12 @@ const RETRY: Duration = Duration::from_millis(500);
 /// It owns no queue: what it has not taken stays in the log. Dropping it ends it.
 #[derive(Debug)]
 pub struct Reader {
-    place: Place,
+    hub: Arc<Shared>,
     patterns: Patterns,
     /// Set where the patterns are one feed's name: only that feed is read from the log then.
     feed: Option<Feed>,
     cursor: Cursor,
-    bell: Arc<Notify>,
+    bell: Arc<Bell>,
     /// Whether to say first that the client's id is not of this log.
     reset: bool,
 }
@@ -43,12 +44,23 @@ pub enum Signal {
     Notice(Notice),
 }
 
+/// How far a reader has come with what is at hand.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// There is more to hear.
+    Heard(Signal),
+    /// Nothing more for now: its bell will ring.
+    Live,
+    /// The log has to be read up to this sequence: see [`Reader::catch_up`].
+    Behind(u64),
+}
+
 impl Reader {
-    pub(super) fn new(place: Place, patterns: Patterns, cursor: Cursor, reset: bool) -> Self {
-        let bell = place.0.window.read().bell(&cursor);
+    pub(super) fn new(hub: Arc<Shared>, patterns: Patterns, cursor: Cursor, reset: bool) -> Self {
+        let bell = hub.window.read().bell(&cursor);
         let feed = patterns.single();
         Self {
-            place,
+            hub,
             patterns,
             feed,
             cursor,
@@ -59,9 +71,10 @@ impl Reader {
 
     /// The log's newest position, where the reader is live and has been passed everything up to there.
     pub fn live_position(&mut self) -> Option<Position> {
+        let hub = self.hub.clone();
+        let window = hub.window.read();
         let mut ahead = self.cursor.clone();
-        let step = self.place.0.window.read().step(&mut ahead, STEP);
-        if !matches!(step, Step::Live) || self.reset {
+        if self.reset || !matches!(window.step(&mut ahead, STEP), Step::Live) {
             return None;
         }
         self.cursor = ahead;
@@ -70,20 +83,14 @@ impl Reader {
 
     /// Waits for what comes next. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
-        if std::mem::take(&mut self.reset) {
-            return reset(self.cursor.known());
-        }
         loop {
             let bell = self.bell.clone();
-            let mut rung = std::pin::pin!(bell.notified());
+            let mut rung = std::pin::pin!(bell.rung());
             rung.as_mut().enable(); // before the look, so that nothing falls in between
-            let step = self.place.0.window.read().step(&mut self.cursor, STEP);
-            match step {
-                Step::Events(entries) if entries.is_empty() => tokio::task::yield_now().await,
-                Step::Events(entries) => return Signal::Events(entries),
-                Step::Reset(position) => return reset(position),
-                Step::Live => rung.await,
-                Step::Behind(through) => {
+            match self.step() {
+                Progress::Heard(signal) => return signal,
+                Progress::Live => rung.await,
+                Progress::Behind(through) => {
                     if let Some(signal) = self.catch_up(through).await {
                         return signal;
                     }
@@ -92,7 +99,33 @@ impl Reader {
         }
     }
 
-    async fn catch_up(&mut self, through: u64) -> Option<Signal> {
+    /// Takes what is at hand.
+    pub(super) fn step(&mut self) -> Progress {
+        let hub = self.hub.clone();
+        loop {
+            let progress = self.step_in(&hub.window.read());
+            if let Some(progress) = progress {
+                return progress;
+            }
+        }
+    }
+
+    /// The same, with the window locked already; `None` where there is more to search.
+    pub(super) fn step_in(&mut self, window: &Window) -> Option<Progress> {
+        if std::mem::take(&mut self.reset) {
+            return Some(Progress::Heard(reset(self.cursor.known())));
+        }
+        match window.step(&mut self.cursor, STEP) {
+            Step::Events(entries) if entries.is_empty() => None,
+            Step::Events(entries) => Some(Progress::Heard(Signal::Events(entries))),
+            Step::Reset(position) => Some(Progress::Heard(reset(position))),
+            Step::Live => Some(Progress::Live),
+            Step::Behind(through) => Some(Progress::Behind(through)),
+        }
+    }
+
+    /// Reads on from the log; nothing where nothing was found yet. Cancel-safe.
+    pub(super) async fn catch_up(&mut self, through: u64) -> Option<Signal> {
         match self.read_log(through).await {
             Ok(signal) => signal,
             Err(error) => {
@@ -106,8 +139,7 @@ impl Reader {
     async fn read_log(&mut self, through: u64) -> Result<Option<Signal>, LogError> {
         let after = self.cursor.sequence();
         let segment = self
-            .place
-            .0
+            .hub
             .cold
             .read(Range { after, through }, self.feed.as_ref())
             .await?;
@@ -115,12 +147,12 @@ impl Reader {
             true => Some(self.gap(segment.first).await?),
             false => None,
         };
-        if !self.cursor.is_of(self.place.0.window.read().generation()) {
+        if !self.cursor.is_of(self.hub.window.read().generation()) {
             return Ok(None); // what was read may be of the log as it was
         }
         Ok(match gap {
             Some(notice) => {
-                self.place.0.counters.gaps.inc();
+                self.hub.counters.gaps.inc();
                 self.cursor.passed(notice.id.sequence(), Some(notice.id));
                 Some(Signal::Notice(notice))
             }
@@ -143,10 +175,10 @@ impl Reader {
 
     /// The gap from the cursor to `first`, the first sequence that the log holds.
     async fn gap(&self, first: u64) -> Result<Notice, LogError> {
-        let (before, id) = match self.place.0.log.position_at(first).await? {
+        let (before, id) = match self.hub.log.position_at(first).await? {
             Some(before) => (before, Position::before(first)),
             None => {
-                let last = self.place.0.log.bounds().await?.last;
+                let last = self.hub.log.bounds().await?.last;
                 (last, last)
             }
         };
@@ -159,9 +191,103 @@ impl Reader {
     }
 }
 
+/// For those who serve many sockets with one reader.
+impl Reader {
+    /// Another reader of the same patterns, at the same place.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            hub: self.hub.clone(),
+            patterns: self.patterns.clone(),
+            feed: self.feed.clone(),
+            cursor: self.hub.window.write().fork(&self.cursor),
+            bell: self.bell.clone(),
+            reset: self.reset,
+        }
+    }
+
+    /// Goes back to a position that it was passed.
+    pub(super) fn rewind(&mut self, position: Position) {
+        self.cursor.passed(position.sequence(), Some(position));
+    }
+
+    /// Whether both have been passed the same, and are to be passed the same from now on.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        !self.reset && !other.reset && self.cursor.meets(&other.cursor)
+    }
+
+    /// The number of its patterns: the same for all readers with the same ones, while there is one.
+    pub(super) fn group(&self) -> usize {
+        self.cursor.group()
+    }
+
+    /// From now on `ear` hears `name` when something has come, until what is returned is dropped.
+    pub(super) fn listen(&self, ear: &Arc<Ear>, name: u32) -> Listening {
+        Listening::new(self.bell.clone(), ear.clone(), name)
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.place.0.window.write().leave(&self.cursor);
+        self.hub.window.write().leave(&self.cursor);
+    }
+}
+
+impl Signal {
+    /// Its bytes in a form: of a single event those that all its readers share, of several a copy in one
+    /// piece.
+    pub fn bytes(&self, form: Form) -> Bytes {
+        match self {
+            Self::Notice(notice) => wire::notice(form, notice),
+            Self::Events(entries) => match &**entries {
+                [only] => only.encoded(form).payload(),
+                entries => {
+                    let payloads = entries.iter().map(|entry| entry.encoded(form).payload());
+                    let mut joined = BytesMut::new();
+                    payloads.for_each(|payload| joined.extend_from_slice(&payload));
+                    joined.freeze()
+                }
+            },
+        }
+    }
+
+    /// It as chunks of a body, each with the id with which a client that has heard it goes on.
+    pub(super) fn chunks(&self, form: Form) -> Vec<(Chunk, Option<Position>)> {
+        match self {
+            Self::Notice(notice) => {
+                vec![(Chunk::new(&wire::notice(form, notice)), Some(notice.id))]
+            }
+            Self::Events(entries) => {
+                let chunk =
+                    |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
+                entries.iter().map(chunk).collect()
+            }
+        }
+    }
+
+    /// The id with which a client that has heard it goes on.
+    pub fn id(&self) -> Option<Position> {
+        match self {
+            Self::Events(entries) => entries.last().map(|entry| entry.position()),
+            Self::Notice(notice) => Some(notice.id),
+        }
+    }
+}
+
+/// What is sent after a silence: the log's newest position, where the reader is live and that is news to it,
+/// so that a quiet feed's reader does not fall behind while it is away; else a mere sign of life.
+///
+/// Returns its bytes, and the id that it tells.
+pub fn heartbeat(
+    form: Form,
+    live: Option<Position>,
+    told: Option<Position>,
+) -> (Bytes, Option<Position>) {
+    match live {
+        Some(id) if told != Some(id) => {
+            let say = Say::Position {};
+            (wire::notice(form, &Notice { id, say }), Some(id))
+        }
+        _ => (Bytes::from_static(wire::HEARTBEAT.as_bytes()), told),
     }
 }
 

@@ -4,13 +4,13 @@
 //! links to the one before and the one after it on its feed, so that a reader of one feed never touches
 //! another's; a reader with wildcards passes over all, and asks once for each feed whether it matches.
 
+use super::bell::Bell;
 use super::entry::{Entry, Gauge};
 use super::feeds::{FeedId, Feeds};
 use super::groups::{Group, GroupId, Groups, Noted};
 use crate::event::{Event, Patterns, Position};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// No ordinal: the end of a feed's chain.
 const NONE: u64 = u64::MAX;
@@ -201,7 +201,7 @@ impl Window {
 /// What the follower does.
 impl Window {
     /// Appends events, and returns the bell of each group that has one of them.
-    pub(super) fn extend(&mut self, events: Vec<Arc<Event>>) -> Vec<Arc<Notify>> {
+    pub(super) fn extend(&mut self, events: Vec<Arc<Event>>) -> Vec<Arc<Bell>> {
         let mut bells = Vec::new();
         let since = self.end();
         for event in events {
@@ -211,7 +211,7 @@ impl Window {
         bells
     }
 
-    fn push(&mut self, event: Arc<Event>, since: u64, bells: &mut Vec<Arc<Notify>>) {
+    fn push(&mut self, event: Arc<Event>, since: u64, bells: &mut Vec<Arc<Bell>>) {
         debug_assert!(event.position.sequence() > self.head.sequence());
         let ordinal = self.end();
         let feed = self.feeds.intern(&event.message.feed);
@@ -304,7 +304,7 @@ impl Window {
     }
 
     /// Rings for every group: something other than an event has happened.
-    pub(super) fn bells(&self) -> Vec<Arc<Notify>> {
+    pub(super) fn bells(&self) -> Vec<Arc<Bell>> {
         self.groups.bells()
     }
 }
@@ -323,11 +323,17 @@ impl Window {
         }
     }
 
+    /// Adds a reader with the patterns and at the place of another.
+    pub(super) fn fork(&mut self, cursor: &Cursor) -> Cursor {
+        self.groups.add_member(cursor.group);
+        cursor.clone()
+    }
+
     pub(super) fn leave(&mut self, cursor: &Cursor) {
         self.groups.leave(cursor.group, &mut self.feeds);
     }
 
-    pub(super) fn bell(&self, cursor: &Cursor) -> Arc<Notify> {
+    pub(super) fn bell(&self, cursor: &Cursor) -> Arc<Bell> {
         self.groups.get(cursor.group).bell.clone()
     }
 
@@ -514,6 +520,18 @@ impl Cursor {
     /// The last position that can be told to the client.
     pub(super) fn known(&self) -> Position {
         self.known
+    }
+
+    /// Whether both stand at the same place of the same log, up to date.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        self.ordinal.is_some()
+            && self.ordinal == other.ordinal
+            && self.generation == other.generation
+    }
+
+    /// The group whose patterns it is for.
+    pub(super) fn group(&self) -> GroupId {
+        self.group
     }
 
     /// Moves on over what was read from the log.

@@ -1,0 +1,171 @@
+//! How a socket gets from hyper to a shard.
+//!
+//! hyper serves the request like any other. The response's body, once it has given its first block, arms the
+//! wrapper around the connection's socket; hyper then flushes the response's head, and in that flush the
+//! wrapper gives its socket away and reports an error, at which hyper drops the connection with all its
+//! buffers. Nothing that hyper was to write is lost, since it flushes only when all is written.
+
+use bytes::Bytes;
+use http_body::Frame;
+use parking_lot::Mutex;
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// What is done with a socket that is given away.
+type Take = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
+
+/// Where a response asks for its connection's socket; found among the request's extensions. Cloning it
+/// gives another handle.
+#[derive(Clone, Default)]
+pub(super) struct Slot(Arc<Wish>);
+
+#[derive(Default)]
+struct Wish {
+    armed: AtomicBool,
+    take: Mutex<Option<Take>>,
+}
+
+impl Slot {
+    fn arm(&self, take: Take) {
+        *self.0.take.lock() = Some(take);
+        self.0.armed.store(true, Release);
+    }
+
+    fn taken(&self) -> Option<Take> {
+        match self.0.armed.load(Acquire) {
+            true => self.0.take.lock().take(),
+            false => None,
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
+
+/// An accepted socket, and its place among the connections.
+pub(super) struct Socket {
+    /// `None` once it was given away.
+    inner: Option<(TcpStream, OwnedSemaphorePermit)>,
+    slot: Slot,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, permit: OwnedSemaphorePermit, slot: Slot) -> Self {
+        let inner = Some((stream, permit));
+        Self { inner, slot }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.inner {
+            Some((stream, _)) => Ok(Pin::new(stream)),
+            None => Err(given_away()),
+        }
+    }
+}
+
+fn given_away() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the socket was handed to a shard",
+    )
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A TCP socket has nothing to flush.
+        let Some(take) = self.slot.taken() else {
+            return Poll::Ready(Ok(()));
+        };
+        if let Some((stream, permit)) = self.inner.take() {
+            take(stream, permit);
+        }
+        Poll::Ready(Err(given_away()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_shutdown(cx),
+            Err(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// A body that gives its first block, and then its connection's socket away.
+pub(super) struct Body {
+    first: Option<Bytes>,
+    take: Option<Take>,
+    slot: Slot,
+}
+
+impl Body {
+    pub(super) fn new(
+        first: Bytes,
+        slot: Slot,
+        take: impl FnOnce(TcpStream, OwnedSemaphorePermit) + Send + 'static,
+    ) -> Self {
+        Self {
+            first: Some(first),
+            take: Some(Box::new(take)),
+            slot,
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if let Some(take) = self.take.take() {
+            self.slot.arm(take);
+        }
+        Poll::Pending // for ever: the connection ends at the flush that follows
+    }
+}

@@ -1,0 +1,130 @@
+//! A socket that was handed off.
+
+use super::wheel::Tick;
+use crate::event::Position;
+use crate::hub::Place;
+use bytes::{Bytes, BytesMut};
+use mio::net::TcpStream;
+use std::io::{self, Read, Write};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How much a client may send on a stream that it only has to read, in one go.
+const MAX_UNASKED: usize = 64 << 10;
+
+/// A connection: a socket, and what it has not taken yet.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) socket: TcpStream,
+    /// The group that serves it, and its place among that group's members.
+    pub(super) group: u32,
+    pub(super) at: u32,
+    /// The rest of the chunk in which the socket was full.
+    left: Bytes,
+    /// The last id told to the client, unless that was no position.
+    pub(super) told: Option<Position>,
+    /// When something was last sent.
+    pub(super) spoke: Tick,
+    /// When it is next looked at for a heartbeat.
+    pub(super) due: Tick,
+    /// Whether it is closed once the socket has taken what is left.
+    pub(super) ending: bool,
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The socket took all.
+    All,
+    /// It took so many bytes and is full.
+    Part(usize),
+    /// The client is gone.
+    Gone,
+}
+
+impl Conn {
+    pub(super) fn new(
+        socket: TcpStream,
+        told: Option<Position>,
+        place: Place,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            socket,
+            group: u32::MAX,
+            at: 0,
+            left: Bytes::new(),
+            told,
+            spoke: 0,
+            due: 0,
+            ending: false,
+            _place: place,
+            _permit: permit,
+        }
+    }
+
+    /// Writes as much as the socket takes. Nothing may be left over from before.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
+        debug_assert!(self.left.is_empty());
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.socket.write(&bytes[written..]) {
+                Ok(0) => return Written::Gone,
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Written::Part(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Written::Gone,
+            }
+        }
+        Written::All
+    }
+
+    /// Keeps what the socket did not take.
+    pub(super) fn keep(&mut self, rest: Bytes) {
+        self.left = rest;
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Writes what was left over.
+    pub(super) fn flush(&mut self) -> Written {
+        let left = std::mem::take(&mut self.left);
+        let written = self.write(&left);
+        if let Written::Part(count) = written {
+            self.left = left.slice(count..);
+        }
+        written
+    }
+
+    /// The last that it is sent: what is left, and `bytes`.
+    pub(super) fn finish(&mut self, bytes: &[u8]) -> Written {
+        let mut last = BytesMut::from(&self.left[..]);
+        last.extend_from_slice(bytes);
+        self.left = last.freeze();
+        self.ending = true;
+        self.flush()
+    }
+
+    /// Reads what the client sends, which is nothing that matters. `false` if it is gone, or does not stop.
+    pub(super) fn drain_input(&mut self) -> bool {
+        let mut buffer = [0; 1024];
+        let mut total = 0;
+        loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => total += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+            if total > MAX_UNASKED {
+                return false;
+            }
+        }
+    }
+}
