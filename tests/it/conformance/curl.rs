@@ -42,15 +42,26 @@ impl Curl {
                 return;
             }
             from = start.unwrap_or(self.read.len().saturating_sub(field.len()));
-            let mut more = [0; 65_536];
-            let awaited = format!("event {id} through curl");
-            let read = within(&awaited, self.stdout.read(&mut more), || {
-                format!("{} bytes read", self.read.len())
-            });
-            let count = read.await.unwrap();
-            assert_ne!(count, 0, "curl ended before event {id}");
-            self.read.extend_from_slice(&more[..count]);
+            self.read_more(&format!("event {id}")).await;
         }
+    }
+
+    /// Reads what has come, once something has.
+    pub(super) async fn read_more(&mut self, awaited: &str) {
+        let mut more = [0; 65_536];
+        let awaited = format!("{awaited} through curl");
+        let read = within(&awaited, self.stdout.read(&mut more), || {
+            format!("{} bytes read", self.read.len())
+        });
+        let count = read.await.unwrap();
+        assert_ne!(count, 0, "curl ended before {awaited}");
+        self.read.extend_from_slice(&more[..count]);
+    }
+
+    /// How many lines were read that are signs of life and nothing else.
+    pub(super) fn heartbeats(&self) -> usize {
+        let lines = self.read.split(|&byte| byte == b'\n');
+        lines.filter(|line| *line == b":").count()
     }
 
     /// All that was read, but for the number in the first line, `retry:`, which differs for each client.

@@ -22,6 +22,20 @@ async fn a_proxy_pass_over_http_1_1_delivers_the_same_bytes_as_they_come() {
     same_bytes_through("proxy_http_version 1.1; proxy_set_header Connection '';").await;
 }
 
+#[tokio::test]
+async fn a_quiet_stream_outlives_the_time_nginx_waits_for_bytes() {
+    let publisher = Publisher::start(&["--heartbeat", "1"]).await;
+    let nginx = Nginx::start(publisher.address(), "proxy_read_timeout 4s;").await;
+    let socket = nginx.socket();
+    let mut curl = Curl::start(&stream_at("localhost", "now"), &["--unix-socket", &socket]);
+    // Heartbeats are at least 0.8 s apart, so these take longer than nginx waits.
+    while curl.heartbeats() < 6 {
+        curl.read_more("a heartbeat").await;
+    }
+    let event = publisher.publish_end().await;
+    curl.read_through(&event.id).await;
+}
+
 async fn same_bytes_through(directives: &str) {
     // No heartbeat falls between two bytes that are compared.
     let publisher = Publisher::start(&["--heartbeat", "3600"]).await;

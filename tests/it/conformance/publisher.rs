@@ -17,7 +17,8 @@ pub(super) struct Sample {
     pub(super) kind: String,
     /// The event's data.
     pub(super) data: Vec<u8>,
-    content_type: Option<&'static str>,
+    /// The event's content type.
+    pub(super) content_type: Option<&'static str>,
 }
 
 impl Sample {
@@ -37,21 +38,6 @@ impl Sample {
             content_type: Some("application/json"),
             ..self
         }
-    }
-
-    /// As the NATS publishers are given it, one a line.
-    pub(super) fn nats_line(&self) -> String {
-        let mut headers = serde_json::Map::new();
-        if self.kind != "message" {
-            headers.insert("Event-Type".to_owned(), self.kind.as_str().into());
-        }
-        if let Some(content_type) = self.content_type {
-            headers.insert("Content-Type".to_owned(), content_type.into());
-        }
-        let subject = format!("feeds.{FEED}");
-        let data = BASE64_STANDARD.encode(&self.data);
-        let line = json!({ "subject": subject, "headers": headers, "data": data });
-        format!("{line}\n")
     }
 
     /// The data as SSE can carry it: every line end is LF, and what is not UTF-8 is base64.

@@ -4,33 +4,37 @@ use super::client::{Client, Reader};
 use super::{Published, Publisher, Sample, assert_heard, stream_at};
 use crate::cutting_proxy::{Cut, CuttingProxy};
 
-mod a_client_that_is_cut_off_misses_nothing_and_doubles_nothing {
-    use super::*;
+/// The claims of this file, for each client by itself.
+macro_rules! for_every_client {
+    ($($name:ident: $reader:expr,)*) => {
+        mod a_client_that_is_cut_off_misses_nothing_and_doubles_nothing {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                cut_off($reader, 60, 3).await;
+            })*
+        }
 
-    #[tokio::test]
-    async fn npm_eventsource() {
-        cut_off(Reader::Eventsource).await;
-    }
-
-    #[tokio::test]
-    async fn npm_fetch_event_source() {
-        cut_off(Reader::FetchEventSource).await;
-    }
-
-    #[tokio::test]
-    async fn chromium() {
-        cut_off(Reader::Chromium).await;
-    }
-
-    #[tokio::test]
-    async fn chromium_with_npm_fetch_event_source() {
-        cut_off(Reader::FetchEventSourceInChromium).await;
-    }
+        mod a_client_that_is_cut_off_all_the_time_misses_nothing_and_doubles_nothing {
+            use super::*;
+            $(#[tokio::test]
+            #[ignore = "takes long: tests/run --long"]
+            async fn $name() {
+                cut_off($reader, 3_000, 150).await;
+            })*
+        }
+    };
 }
 
-/// Before its first event, and several times amid its events: between two bytes of one, wherever that is.
-async fn cut_off(reader: Reader) {
-    const CUTS: [Cut; 3] = [Cut::Close, Cut::Reset, Cut::Close];
+for_every_client! {
+    npm_eventsource: Reader::Eventsource,
+    npm_fetch_event_source: Reader::FetchEventSource,
+    chromium: Reader::Chromium,
+    chromium_with_npm_fetch_event_source: Reader::FetchEventSourceInChromium,
+}
+
+/// Before its first event, and then amid the events: between two bytes of one, wherever that is.
+async fn cut_off(reader: Reader, events: usize, cuts: usize) {
     let publisher = Publisher::start(&[]).await;
     let proxy = CuttingProxy::start(publisher.address()).await;
     publisher
@@ -41,11 +45,11 @@ async fn cut_off(reader: Reader) {
     client.joined().await;
     proxy.hold();
     proxy.cut(Cut::Reset);
-    let samples: Vec<_> = (0..60)
+    let samples: Vec<_> = (0..events)
         .map(|n| Sample::new(&n.to_string(), "created", format!("{n}\n").repeat(500)))
         .collect();
     let published = publisher.publish_all(&samples).await;
-    for how in CUTS {
+    for how in [Cut::Close, Cut::Reset].into_iter().cycle().take(cuts) {
         proxy.cut_after(40_000, how);
     }
     proxy.release();
@@ -56,8 +60,8 @@ async fn cut_off(reader: Reader) {
     let may_lose = reader.loses_what_it_is_cut_off_in();
     let (lost, kept): (Vec<_>, Vec<_>) =
         published.iter().partition(|event| may_lose && lost(event));
-    assert!(lost.len() <= CUTS.len(), "{} lost", lost.len());
+    assert!(lost.len() <= cuts, "{} lost", lost.len());
     assert_heard(&client, &heard, kept.into_iter());
-    assert_eq!(proxy.cuts(), 1 + CUTS.len(), "{}", client.said());
+    assert_eq!(proxy.cuts(), 1 + cuts, "{}", client.said());
     client.end().await;
 }
