@@ -2,7 +2,7 @@
 
 mod nats;
 
-pub use nats::{CreateStream, NatsSettings};
+pub use nats::{CreateStream, NatsSettings, without_user};
 
 use crate::event::Pattern;
 use clap::value_parser;

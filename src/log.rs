@@ -7,7 +7,7 @@
 mod jetstream;
 mod memory;
 
-pub use jetstream::JetStreamLog;
+pub use jetstream::{ConnectionState, JetStreamLog, LogCounters};
 pub use memory::{MemoryLimits, MemoryLog};
 
 use crate::event::{Event, Feed, Message, Position};
