@@ -4,6 +4,7 @@
 mod client;
 mod curl;
 mod hostile;
+mod nats;
 mod nginx;
 mod parsers;
 mod publisher;
