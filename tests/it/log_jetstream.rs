@@ -1,23 +1,5 @@
 //! The log on JetStream, against real servers: the oldest supported and today's.
 
-/// Runs each claim against both servers.
-macro_rules! on_both {
-    ($($claim:ident),* $(,)?) => {
-        mod on_2_9 {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() {
-                super::$claim(crate::nats_server::Version::V2_9).await;
-            })*
-        }
-        mod on_2_15 {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() {
-                super::$claim(crate::nats_server::Version::V2_15).await;
-            })*
-        }
-    };
-}
-
 mod access;
 mod append;
 mod fit;
