@@ -7,6 +7,24 @@ use std::sync::mpsc;
 use std::time::Duration;
 use tidings::config::{CreateStream, NatsSettings};
 
+/// Runs each claim against both servers.
+macro_rules! on_both {
+    ($($claim:ident),* $(,)?) => {
+        mod on_2_9 {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$claim(crate::nats_server::Version::V2_9).await;
+            })*
+        }
+        mod on_2_15 {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$claim(crate::nats_server::Version::V2_15).await;
+            })*
+        }
+    };
+}
+
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
 

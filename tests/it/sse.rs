@@ -76,12 +76,15 @@ impl Stream {
 
     /// The next block that is an event, `hub:position` passed over.
     pub(crate) async fn event(&mut self) -> Block {
-        loop {
-            let block = self.next().await.expect("an event");
-            if block.kind != "hub:position" {
-                return block;
+        within("an event", async {
+            loop {
+                let block = self.next().await.expect("an event");
+                if block.kind != "hub:position" {
+                    return block;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The data of the next events.
