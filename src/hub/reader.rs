@@ -144,7 +144,7 @@ impl Reader {
             .read(Range { after, through }, self.feed.as_ref())
             .await?;
         let gap = match segment.first > after + 1 {
-            true => Some(self.gap(segment.first).await?),
+            true => Some(self.gap(&segment).await?),
             false => None,
         };
         if !self.cursor.is_of(self.hub.window.read().generation()) {
@@ -173,14 +173,17 @@ impl Reader {
         (!entries.is_empty()).then_some(Signal::Events(entries))
     }
 
-    /// The gap from the cursor to `first`, the first sequence that the log holds.
-    async fn gap(&self, first: u64) -> Result<Notice, LogError> {
-        let (before, id) = match self.hub.log.position_at(first).await? {
+    /// The gap from the cursor to the first event that the log held when the segment was read.
+    async fn gap(&self, segment: &Segment) -> Result<Notice, LogError> {
+        let first = segment.first;
+        let at_hand = segment.entries.first().map(|entry| entry.position());
+        let found = match at_hand.filter(|position| position.sequence() == first) {
+            Some(position) => Some(position),
+            None => self.hub.log.position_at(first).await?,
+        };
+        let (before, id) = match found {
             Some(before) => (before, Position::before(first)),
-            None => {
-                let last = self.hub.log.bounds().await?.last;
-                (last, last)
-            }
+            None => self.first_held().await?, // it has expired since
         };
         let say = Say::Gap {
             after: self.cursor.known(),
@@ -188,6 +191,19 @@ impl Reader {
             reason: GapReason::Expired,
         };
         Ok(Notice { id, say })
+    }
+
+    /// The first event that the log holds, and the place before it; of a log that holds none the last
+    /// position. Where retention is faster than the log can be asked, the event's check is not known.
+    async fn first_held(&self) -> Result<(Position, Position), LogError> {
+        let bounds = self.hub.log.bounds().await?;
+        let (first, last) = (bounds.first, bounds.last);
+        if first > last.sequence() {
+            return Ok((last, last));
+        }
+        let found = self.hub.log.position_at(first).await?;
+        let position = found.unwrap_or(Position::before(first + 1));
+        Ok((position, Position::before(first)))
     }
 }
 

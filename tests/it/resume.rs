@@ -87,3 +87,31 @@ async fn an_id_of_another_log_is_a_reset_and_everything_there_is() {
         assert_eq!(stream.event().await.kind, "hub:reset", "{id}");
     }
 }
+
+#[tokio::test]
+async fn what_the_log_still_holds_comes_after_the_gap_even_if_the_log_has_moved_on_since_it_was_read()
+ {
+    let replica = Replica::start(&["--window-events", "2", "--memory-events", "4"]).await;
+    let first = replica.publish("a", "1").await.to_string();
+    for n in 2..=9 {
+        replica.publish("a", n.to_string()).await;
+    }
+    // What this one reads is kept for others.
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/*", &first).await;
+    assert_eq!(stream.event().await.kind, "hub:gap");
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
+    for n in 10..=13 {
+        replica.publish("a", n.to_string()).await;
+    }
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/*", &first).await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "13") {
+        let event = stream.event().await;
+        heard.push(match event.kind.as_str() {
+            "message" => event.data,
+            kind => kind.to_owned(),
+        });
+    }
+    let expected = ["hub:gap", "6", "7", "hub:gap", "10", "11", "12", "13"];
+    assert_eq!(heard, expected);
+}
