@@ -379,7 +379,10 @@ impl Window {
             return Step::Behind(self.floor.sequence());
         };
         if start == self.end() {
-            cursor.reach(start, self.head);
+            // A reader can be ahead: where the log has dropped what the follower is still to come to.
+            if cursor.sequence <= self.head.sequence() {
+                cursor.reach(start, self.head);
+            }
             return Step::Live;
         }
         let mut take = Take {

@@ -1,0 +1,199 @@
+//! A whole replica, by way of its sockets.
+
+use super::{Model, Place, Welcome, patterns, some_id};
+use crate::replica::Replica;
+use crate::seed;
+use crate::sse::{Block, Stream};
+use fastrand::Rng;
+use reqwest::Client;
+use serde_json::Value;
+use tidings::event::Position;
+
+const STEPS: usize = 300;
+const READERS: usize = 8;
+
+struct World {
+    rng: Rng,
+    model: Model,
+    replica: Replica,
+    client: Client,
+    readers: Vec<Subject>,
+}
+
+struct Subject {
+    stream: Stream,
+    place: Place,
+}
+
+impl World {
+    async fn new(mut rng: Rng, arguments: &[&str]) -> Self {
+        let kept: usize = [1, 5, 30, 1000][rng.usize(..4)];
+        let window: usize = [1, 5, 30, 1000][rng.usize(..4)];
+        let (kept_text, window) = (kept.to_string(), window.to_string());
+        let limits = ["--memory-events", &kept_text, "--window-events", &window];
+        Self {
+            rng,
+            model: Model::new(kept),
+            replica: Replica::start(&[&limits[..], arguments].concat()).await,
+            client: Client::new(),
+            readers: Vec::new(),
+        }
+    }
+
+    async fn step(&mut self) {
+        match self.rng.u8(..10) {
+            0..4 => self.append().await,
+            4..6 => self.join().await,
+            6..9 => self.listen().await,
+            _ => self.come_back().await,
+        }
+    }
+
+    /// Publishes, and waits until the replica has followed it.
+    async fn append(&mut self) {
+        let hub = self.replica.hub();
+        for _ in 0..=self.rng.usize(..10) {
+            self.model.append(hub.log(), &mut self.rng).await;
+        }
+        let last = hub
+            .position_of(self.model.last(), crate::replica::DEADLINE)
+            .await;
+        assert!(last.unwrap().is_some());
+    }
+
+    async fn join(&mut self) {
+        if self.readers.len() == READERS {
+            let index = self.rng.usize(..READERS);
+            self.readers.swap_remove(index);
+        }
+        let patterns = patterns(&mut self.rng);
+        let (id, start) = match self.rng.u8(..5) {
+            0 => (None, "after=now".to_owned()),
+            1 => (None, "after=start".to_owned()),
+            2 => (None, format!("last={}", self.rng.u8(..12))),
+            _ => (Some(some_id(&self.model, &mut self.rng)), String::new()),
+        };
+        let place = Place {
+            patterns,
+            at: 0,
+            id: id.unwrap_or_default(),
+        };
+        self.open(place, &start).await;
+    }
+
+    /// Opens a stream for a reader that comes with its id, or with none and begins where `start` says.
+    async fn open(&mut self, mut place: Place, start: &str) {
+        let feeds = place
+            .patterns
+            .iter()
+            .map(|one| format!("feed={}&", one.as_str().replace('>', "%3E")));
+        let url = self
+            .replica
+            .url(&format!("/feeds?{}{start}", feeds.collect::<String>()));
+        let mut request = self.client.get(url);
+        let mut welcome = Welcome::Welcome;
+        if !place.id.is_empty() {
+            let floor = self.replica.hub().usage().floor.sequence();
+            welcome = self.model.welcome(&place.id, floor);
+            request = request.header("Last-Event-ID", &place.id);
+        }
+        let (mut stream, first) = Stream::begin(request).await;
+        if let Ok(opening) = first.id.parse::<Position>() {
+            place.at = opening.sequence();
+        }
+        if place.id.parse::<Position>().is_ok() {
+            assert_eq!(first.id, place.id);
+        }
+        place.id = first.id;
+        if welcome == Welcome::Reset {
+            let reset = stream.event().await;
+            assert_eq!(reset.kind, "hub:reset");
+            self.model.hear_reset(&mut place, reset.id.parse().unwrap());
+        }
+        self.readers.push(Subject { stream, place });
+    }
+
+    async fn listen(&mut self) {
+        let Some(subject) = self.rng.choice(&mut self.readers) else {
+            return;
+        };
+        let mut patience = if self.rng.bool() {
+            usize::MAX
+        } else {
+            self.rng.usize(..4)
+        };
+        while self.model.is_pending(&subject.place) && patience > 0 {
+            patience -= 1;
+            let block = subject.stream.event().await;
+            hear(&self.model, &mut subject.place, &block);
+        }
+    }
+
+    async fn come_back(&mut self) {
+        if !self.readers.is_empty() {
+            let index = self.rng.usize(..self.readers.len());
+            let place = self.readers.swap_remove(index).place;
+            self.open(place, "after=start").await;
+        }
+    }
+
+    /// All readers hear all that there is for them, and then that the server ends.
+    async fn end(self) {
+        let Self {
+            model,
+            replica,
+            mut readers,
+            ..
+        } = self;
+        for Subject { stream, place } in &mut readers {
+            while model.is_pending(place) {
+                let block = stream.event().await;
+                hear(&model, place, &block);
+            }
+        }
+        replica.stop().await;
+        for Subject { stream, place } in &mut readers {
+            let mut last = stream.event().await;
+            while last.kind == "hub:gap" {
+                hear(&model, place, &last); // in which there was nothing for it
+                last = stream.event().await;
+            }
+            assert_eq!(last.kind, "hub:closing");
+        }
+    }
+}
+
+fn hear(model: &Model, place: &mut Place, block: &Block) {
+    match block.kind.as_str() {
+        "message" => model.hear_event(place, &block.id, None, &block.data),
+        "hub:gap" => {
+            let gap: Value = serde_json::from_str(&block.data).unwrap();
+            assert_eq!(gap["reason"], "expired");
+            let position = |name| gap[name].as_str().unwrap().parse().unwrap();
+            let id = block.id.parse().unwrap();
+            model.hear_gap(place, id, position("after"), position("before"));
+        }
+        kind => panic!("{kind}: {block:?}"),
+    }
+}
+
+async fn every_reader_is_told_exactly_what_the_model_says(arguments: &[&str]) {
+    let mut rng = seed::rng();
+    for _ in 0..4 {
+        let mut world = World::new(rng.fork(), arguments).await;
+        for _ in 0..STEPS {
+            world.step().await;
+        }
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_shards() {
+    every_reader_is_told_exactly_what_the_model_says(&["--shards", "2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_the_http_library() {
+    every_reader_is_told_exactly_what_the_model_says(&["--shards", "0"]).await;
+}
