@@ -52,6 +52,8 @@ pub(crate) struct NatsServer {
     version: Version,
     pub(crate) dir: tempfile::TempDir,
     config: String,
+    /// The server's own name, where its settings give one.
+    pub(crate) name: String,
     port: Option<u16>,
     child: Option<Child>,
 }
@@ -74,6 +76,11 @@ impl NatsServer {
             version,
             dir,
             config: config.to_owned(),
+            name: config
+                .lines()
+                .find_map(|line| line.strip_prefix("server_name: "))
+                .unwrap_or_default()
+                .to_owned(),
             port: None,
             child: None,
         };
