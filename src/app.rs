@@ -100,7 +100,7 @@ impl App {
         };
         Ok(Self {
             server,
-            router: router(service, address.ip().is_loopback()),
+            router: router(service),
             hub,
             shards,
             ending,
