@@ -212,6 +212,14 @@ impl Log {
         }
     }
 
+    /// What it has met that it could not pass on as it was; nothing where it takes in nothing but our own.
+    pub fn counters(&self) -> Option<Arc<LogCounters>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::JetStream(log) => Some(log.counters()),
+        }
+    }
+
     /// What it means when a publish is answered with success.
     pub fn promise(&self) -> &'static str {
         match self {

@@ -2,17 +2,24 @@
 
 #[macro_use]
 mod nats_server;
+mod call;
+mod cutting_proxy;
+mod program;
+mod raw;
 mod replica;
 mod sse;
+mod tools;
 
+mod bytes;
+mod cli;
+mod conformance;
+mod health;
 mod lifecycle;
 mod log_jetstream;
 mod moves;
 mod outages;
+mod refusal;
 mod replicas;
 mod resume;
-
-mod cutting_proxy;
-mod tools;
-
-mod conformance;
+mod sockets;
+mod subscribe;

@@ -28,12 +28,7 @@ async fn a_thousand_readers_that_move_under_load_each_see_exactly_their_events(v
     for number in 0..READERS {
         readers.spawn(Reader::new(number, addresses).run());
     }
-    let client = server.client().await;
-    for n in 0..EVENTS {
-        let subject = format!("feeds.moves.{}", n % FEEDS);
-        client.publish(subject, n.to_string().into()).await.unwrap();
-    }
-    client.flush().await.unwrap();
+    publish_all(&server).await;
     let all = async {
         while let Some(ended) = readers.join_next().await {
             ended.expect("an exact record");
@@ -42,6 +37,26 @@ async fn a_thousand_readers_that_move_under_load_each_see_exactly_their_events(v
     tokio::time::timeout(DEADLINE, all)
         .await
         .expect("every reader has every event in time");
+}
+
+/// With acknowledgements: a server that is flooded drops plain publishes.
+async fn publish_all(server: &NatsServer) {
+    let jetstream = async_nats::jetstream::new(server.client().await);
+    for start in (0..EVENTS).step_by(500) {
+        let mut acknowledgements = Vec::new();
+        for n in start..start + 500 {
+            let subject = format!("feeds.moves.{}", n % FEEDS);
+            acknowledgements.push(
+                jetstream
+                    .publish(subject, n.to_string().into())
+                    .await
+                    .expect("it is sent"),
+            );
+        }
+        for acknowledgement in acknowledgements {
+            acknowledgement.await.expect("it is stored");
+        }
+    }
 }
 
 /// Reads one feed, and moves on after a random number of bytes.

@@ -290,8 +290,8 @@ async fn the_documented_permissions_are_enough(version: Version) {
     let server = permitting(version, &PUBLISH, "_INBOX.>");
     let mut settings = as_user(&server);
     settings.create = CreateStream::Never;
-    let admin = server.url().replace("://", "://admin:p@");
-    let admin = async_nats::connect(admin).await.unwrap();
+    let admin = async_nats::ConnectOptions::with_user_and_password("admin".into(), "p".into());
+    let admin = admin.connect(server.url()).await.unwrap();
     create_stream(&admin, json!({})).await;
     works(settings.clone()).await;
     // Consumers are deleted, and flow control is answered, without a refusal.

@@ -236,8 +236,7 @@ async fn following_keeps_up_with_a_hundred_thousand_events(version: Version) {
     let client = server.client().await;
     let publishes = async {
         for n in 0..EVENTS {
-            let subject = format!("feeds.f{}", n % 100);
-            client.publish(subject, n.to_string().into()).await.unwrap();
+            publish_paced(&client, n).await;
         }
     };
     let (events, ()) = tokio::join!(next_events(&mut follow, EVENTS), publishes);

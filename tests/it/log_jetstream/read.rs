@@ -190,9 +190,8 @@ async fn a_hundred_thousand_events_are_read_in_order(version: Version) {
     let server = NatsServer::start(version);
     let log = opened(&server).await;
     let client = server.client().await;
-    for n in 0..EVENTS {
-        let subject = format!("feeds.f{}", n % 100);
-        client.publish(subject, n.to_string().into()).await.unwrap();
+    for n in 0..EVENTS as usize {
+        publish_paced(&client, n).await;
     }
     soon(async { while log.bounds().await.unwrap().last.sequence() < EVENTS {} }).await;
     let batch = read(&log, 0, EVENTS, &Select::All, ALL).await;
