@@ -41,9 +41,7 @@ impl Version {
             Self::V2_9 => "TIDINGS_TEST_NATS_2_9",
             Self::V2_15 => "TIDINGS_TEST_NATS_2_15",
         };
-        std::env::var_os(variable)
-            .unwrap_or_else(|| panic!("set {variable} to the path of such a nats-server"))
-            .into()
+        crate::tools::program(variable).into()
     }
 }
 
