@@ -1,7 +1,7 @@
 // Headless Chromium, on a page of another origin than the stream's: either its own EventSource, or
 // @microsoft/fetch-event-source where that is at home.
 //
-//     chromium.mjs <url> <"eventsource" or "fetch-event-source"> <empty folder for its profile> <type>...
+//     chromium.mjs <url> <"eventsource" or "fetch-event-source"> <folder for its profile> <type>...
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { chromium } from "playwright-core";

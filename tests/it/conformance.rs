@@ -33,7 +33,7 @@ struct Published {
 }
 
 impl Published {
-    /// What a parser without a flaw makes of it.
+    /// What this reader makes of it.
     fn as_heard_by(&self, reader: Reader) -> Heard {
         Heard {
             kind: self.sample.kind.clone(),
@@ -50,6 +50,7 @@ async fn hears_exactly(client: &mut Client, publisher: &Publisher, published: &[
     assert_heard(client, &heard, published.iter());
 }
 
+/// Checks that the client has heard exactly `published`, in order.
 fn assert_heard<'a>(
     client: &Client,
     heard: &[Heard],

@@ -2,6 +2,7 @@
 
 mod access;
 mod append;
+mod cluster;
 mod fit;
 mod follow;
 mod outage;
@@ -18,7 +19,7 @@ use tidings::event::{Data, Event, Message};
 use tidings::log::{Append, Bounds, Follow, JetStreamLog, Log, LogError};
 
 /// How long anything may take.
-const DEADLINE: Duration = Duration::from_secs(40);
+const DEADLINE: Duration = Duration::from_secs(90);
 /// The largest event of these logs.
 const MAX_EVENT_BYTES: usize = 100_000;
 

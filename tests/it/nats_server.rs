@@ -41,9 +41,7 @@ impl Version {
             Self::V2_9 => "TIDINGS_TEST_NATS_2_9",
             Self::V2_15 => "TIDINGS_TEST_NATS_2_15",
         };
-        std::env::var_os(variable)
-            .unwrap_or_else(|| panic!("set {variable} to the path of such a nats-server"))
-            .into()
+        crate::tools::program(variable).into()
     }
 }
 
@@ -52,6 +50,8 @@ pub(crate) struct NatsServer {
     version: Version,
     pub(crate) dir: tempfile::TempDir,
     config: String,
+    /// The server's own name, where its settings give one.
+    pub(crate) name: String,
     port: Option<u16>,
     child: Option<Child>,
 }
@@ -74,6 +74,11 @@ impl NatsServer {
             version,
             dir,
             config: config.to_owned(),
+            name: config
+                .lines()
+                .find_map(|line| line.strip_prefix("server_name: "))
+                .unwrap_or_default()
+                .to_owned(),
             port: None,
             child: None,
         };

@@ -118,12 +118,10 @@ impl Reading<'_> {
         wanted: usize,
         delivery: &mut u64,
     ) -> Result<Pulled, LogError> {
-        let mut came = 0;
-        while came < wanted && self.through.is_none() {
-            let message = match consumer
-                .hear(Instant::now() + self.shared.api.link.timeout)
-                .await
-            {
+        let before = *delivery;
+        while *delivery < before + wanted as u64 && self.through.is_none() {
+            let until = Instant::now() + self.shared.api.link.timeout;
+            let message = match consumer.hear(until).await {
                 Heard::Message(message) => message,
                 Heard::Cut => {
                     self.shared.suspects.cut_after(self.last);
@@ -131,39 +129,47 @@ impl Reading<'_> {
                 }
                 Heard::Silence => return self.silence().await,
             };
-            if let Some(status) = message.status {
-                match pull_status(status, &message) {
-                    Status::Nothing => continue,
-                    Status::Over if came == 0 => return Ok(Pulled::TooLarge),
-                    Status::Over | Status::Complete => return Ok(Pulled::Some),
-                    Status::Expired => return self.silence().await,
-                    Status::Ended(text) => return Err(self.doubt(&text)),
-                }
-            }
-            let place = message.reply.as_deref().and_then(Place::parse);
-            let Some(place) = place.filter(|place| place.consumer == consumer.name()) else {
-                continue;
-            };
-            *delivery += 1;
-            if place.delivery != *delivery {
-                return Err(self.doubt("it skipped a message"));
-            }
-            came += 1;
-            let stored = Stored {
-                subject: &message.subject,
-                payload: &message.payload,
-                sequence: place.sequence,
-                time: place.time,
-            };
-            match &message.headers {
-                None => self.arrived(&stored, std::iter::empty()),
-                Some(headers) => self.arrived(&stored, pairs(headers)),
-            }
-            if place.pending == 0 && self.through.is_none() {
-                self.look_beyond().await?;
+            match message.status.map(|status| pull_status(status, &message)) {
+                None => self.take(consumer, &message, delivery).await?,
+                Some(Status::Nothing) => {}
+                Some(Status::Over) if *delivery == before => return Ok(Pulled::TooLarge),
+                Some(Status::Over | Status::Complete) => return Ok(Pulled::Some),
+                Some(Status::Expired) => return self.silence().await,
+                Some(Status::Ended(text)) => return Err(self.doubt(&text)),
             }
         }
         Ok(Pulled::Some)
+    }
+
+    async fn take(
+        &mut self,
+        consumer: &Consumer,
+        message: &Message,
+        delivery: &mut u64,
+    ) -> Result<(), LogError> {
+        let place = message.reply.as_deref().and_then(Place::parse);
+        // What others send to the inbox is none of ours.
+        let Some(place) = place.filter(|place| place.consumer == consumer.name()) else {
+            return Ok(());
+        };
+        *delivery += 1;
+        if place.delivery != *delivery {
+            return Err(self.doubt("its consumer skipped a message"));
+        }
+        let stored = Stored {
+            subject: &message.subject,
+            payload: &message.payload,
+            sequence: place.sequence,
+            time: place.time,
+        };
+        match &message.headers {
+            None => self.arrived(&stored, std::iter::empty()),
+            Some(headers) => self.arrived(&stored, pairs(headers)),
+        }
+        match place.pending == 0 && self.through.is_none() {
+            true => self.look_beyond().await,
+            false => Ok(()),
+        }
     }
 
     fn arrived<'h>(

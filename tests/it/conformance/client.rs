@@ -54,7 +54,7 @@ pub(super) struct Client {
     heard: mpsc::UnboundedReceiver<Heard>,
     stderr: Arc<Mutex<String>>,
     child: Option<Child>,
-    _profile: Option<TempDir>,
+    _folder: Option<TempDir>,
 }
 
 impl Reader {
@@ -88,7 +88,7 @@ impl Reader {
         )
     }
 
-    fn command(self, url: &str, profile: Option<&TempDir>) -> Option<Command> {
+    fn command(self, url: &str, folder: Option<&TempDir>) -> Option<Command> {
         let node = |script| ("TIDINGS_TEST_NODE", script);
         let python = |script| ("TIDINGS_TEST_PYTHON", script);
         let (interpreter, script) = match self {
@@ -102,12 +102,13 @@ impl Reader {
         };
         let mut command = script_command(interpreter, script);
         command.arg(url);
-        if let Some(profile) = profile {
+        if let Some(folder) = folder {
             let inside = match self {
                 Self::FetchEventSourceInChromium => "fetch-event-source",
                 _ => "eventsource",
             };
-            command.arg(inside).arg(profile.path());
+            command.arg(inside).arg(folder.path().join("profile"));
+            command.env("TMPDIR", folder.path()); // for what playwright leaves behind
             command.env("TIDINGS_TEST_CHROMIUM", program("TIDINGS_TEST_CHROMIUM"));
         }
         command.args(TYPES).args(HUB_TYPES);
@@ -147,8 +148,8 @@ impl Client {
     pub(super) fn start(reader: Reader, url: &str) -> Self {
         let (heard, receiver) = mpsc::unbounded_channel();
         let stderr = Arc::new(Mutex::new(String::new()));
-        let profile = reader.in_browser().then(|| TempDir::new().unwrap());
-        let child = match reader.command(url, profile.as_ref()) {
+        let folder = reader.in_browser().then(|| TempDir::new().unwrap());
+        let child = match reader.command(url, folder.as_ref()) {
             Some(mut command) => {
                 let mut child = command.spawn().unwrap();
                 let lines = child.stdout.take().unwrap();
@@ -166,7 +167,7 @@ impl Client {
             heard: receiver,
             stderr,
             child,
-            _profile: profile,
+            _folder: folder,
         }
     }
 

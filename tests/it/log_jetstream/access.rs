@@ -103,7 +103,7 @@ async fn an_nkey_seed_signs_the_servers_nonce(version: Version) {
 }
 
 /// A JWT as NATS has them, signed by `issuer`.
-fn jwt(issuer: &KeyPair, subject: &str, claims: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &str, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
     let claims = json!({
@@ -122,12 +122,12 @@ fn account_jwt(operator: &KeyPair, account: &KeyPair, jetstream: bool) -> String
         "conn": -1, "leaf": -1, "mem_storage": storage, "disk_storage": storage, "streams": storage, "consumer": storage,
     });
     let claims = json!({ "limits": limits, "type": "account", "version": 2 });
-    jwt(operator, &account.public_key(), claims)
+    jwt(operator, &account.public_key(), &claims)
 }
 
 fn write_credentials(file: &Path, account: &KeyPair, user: &KeyPair) {
     let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
-    let jwt = jwt(account, &user.public_key(), claims);
+    let jwt = jwt(account, &user.public_key(), &claims);
     let seed = user.seed().unwrap();
     let text = format!(
         "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
@@ -143,7 +143,7 @@ async fn a_credentials_file_is_read_anew_at_each_connect(version: Version) {
     );
     let operator_claims =
         json!({ "type": "operator", "version": 2, "system_account": system.public_key() });
-    let operator_jwt = jwt(&operator, &operator.public_key(), operator_claims);
+    let operator_jwt = jwt(&operator, &operator.public_key(), &operator_claims);
     let config = format!(
         "{JETSTREAM}\noperator: {operator_jwt}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload {{ {}: {}, {}: {} }}",
         system.public_key(),

@@ -17,6 +17,7 @@ on_both!(
     a_follower_ahead_of_the_log_is_refused,
     a_dropped_follower_leaves_no_consumer,
     following_keeps_up_with_a_hundred_thousand_events,
+    each_event_of_a_short_stream_is_followed_or_told_as_lost,
 );
 
 async fn an_empty_log_answers_at_once_and_then_waits(version: Version) {
@@ -244,4 +245,39 @@ async fn following_keeps_up_with_a_hundred_thousand_events(version: Version) {
     // And once more from the start, as fast as the server sends.
     let mut follow = log.follow(0).await.unwrap();
     assert_eq!(next_events(&mut follow, EVENTS).await, events);
+}
+
+async fn each_event_of_a_short_stream_is_followed_or_told_as_lost(version: Version) {
+    const EVENTS: usize = 20_000;
+    let server = NatsServer::start(version);
+    let client = server.client().await;
+    create_stream(&client, json!({ "max_msgs": 20 })).await;
+    let log = opened(&server).await;
+    let publishes = async {
+        for n in 0..EVENTS {
+            publish_paced(&client, n).await;
+        }
+        client.request("feeds.f0", "".into()).await.unwrap();
+    };
+    let follows = async {
+        let mut last = 0;
+        let mut follow = log.follow(last).await.unwrap();
+        let mut steps = 0;
+        while last <= EVENTS as u64 {
+            let next = follow.next().await.unwrap();
+            if let Some(first) = next.lost_before {
+                assert!(first > last + 1, "{first} after {last}");
+                last = first - 1;
+            }
+            for event in next.events {
+                assert_eq!(event.position.sequence(), last + 1);
+                last += 1;
+            }
+            steps += 1;
+            if steps % 20 == 0 {
+                follow = log.follow(last).await.unwrap();
+            }
+        }
+    };
+    soon(async { tokio::join!(publishes, follows) }).await;
 }

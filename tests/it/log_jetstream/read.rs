@@ -20,6 +20,7 @@ on_both!(
     ranges_with_holes_are_no_loss,
     a_read_leaves_no_consumer,
     a_hundred_thousand_events_are_read_in_order,
+    each_event_of_a_short_stream_is_read_or_told_as_lost,
 );
 
 async fn read(log: &Log, after: u64, through: u64, select: &Select, limit: Limit) -> Batch {
@@ -199,4 +200,38 @@ async fn a_hundred_thousand_events_are_read_in_order(version: Version) {
     let batch = read(&log, 0, EVENTS, &feed("f7"), ALL).await;
     assert_eq!(batch.events.len(), 1000);
     assert_eq!((batch.through, batch.first), (EVENTS, 1));
+}
+
+async fn each_event_of_a_short_stream_is_read_or_told_as_lost(version: Version) {
+    const EVENTS: usize = 10_000;
+    let server = NatsServer::start(version);
+    let client = server.client().await;
+    create_stream(&client, json!({ "max_msgs": 40 })).await;
+    let log = opened(&server).await;
+    let publishes = async {
+        for n in 0..EVENTS {
+            publish_paced(&client, n).await;
+        }
+        client.request("feeds.f0", "".into()).await.unwrap();
+    };
+    let limit = Limit { events: 7, ..ALL };
+    let reads = async {
+        let mut last = 0;
+        while last < EVENTS as u64 {
+            let through = log.bounds().await.unwrap().last.sequence();
+            let batch = read(&log, last, through, &Select::All, limit).await;
+            let start = batch.first.max(last + 1).min(batch.through + 1);
+            assert_eq!(
+                sequences(&batch.events),
+                (start..=batch.through).collect::<Vec<_>>()
+            );
+            // One feed has each hundredth.
+            let one = read(&log, last, through, &feed("f7"), ALL).await;
+            let start = one.first.max(last + 1);
+            let held: Vec<u64> = (start..=through).filter(|s| s % 100 == 8).collect();
+            assert_eq!(sequences(&one.events), held);
+            last = batch.through;
+        }
+    };
+    soon(async { tokio::join!(publishes, reads) }).await;
 }

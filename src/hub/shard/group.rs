@@ -1,0 +1,263 @@
+//! Connections that are served by one reader, and how they move on.
+
+use super::conn::Written;
+use super::frame::Frame;
+use super::thread::{Shard, name_of};
+use super::{Back, Order};
+use crate::hub::bell::Listening;
+use crate::hub::reader::{Progress, Reader, Signal};
+use crate::wire::Form;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How many steps a group takes before others get their turn.
+const TURN: usize = 16;
+
+/// Connections that are served by one reader.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// `None` while it is away to read the log.
+    pub(super) reader: Option<Reader>,
+    pub(super) form: Form,
+    pub(super) members: Vec<u32>,
+    /// Set where others may join: it listens to its patterns' bell.
+    pub(super) common: Option<Common>,
+    /// Groups that wait for the reader's return, to merge with this one.
+    pub(super) waiting: Vec<u32>,
+    /// Tells it from others that had its number.
+    pub(super) serial: u64,
+}
+
+/// What a group has that others may join.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// Its patterns' number, and its form.
+    pub(super) key: (usize, Form),
+    _listening: Listening,
+}
+
+impl Shard {
+    /// Sends a group what is at hand for it, a turn's worth at most.
+    pub(super) fn advance(&mut self, group: u32) {
+        let Some(serial) = self.groups.get(group as usize).map(|known| known.serial) else {
+            return;
+        };
+        for _ in 0..TURN {
+            if self.is_blocked(group) {
+                return; // goes on when the socket has room
+            }
+            let Some(known) = self.group(group, serial) else {
+                return;
+            };
+            let common = known.common.is_some();
+            let Some(reader) = &mut known.reader else {
+                return; // goes on when it is back
+            };
+            match reader.step() {
+                Progress::Heard(signal) => self.send(group, &signal),
+                Progress::Behind(through) => return self.fetch(group, through),
+                Progress::Live if common || self.merge(group) => return,
+                Progress::Live => {}
+            }
+        }
+        self.unfinished.push(group);
+    }
+
+    /// The group of this number, unless another has it by now.
+    fn group(&mut self, group: u32, serial: u64) -> Option<&mut Group> {
+        self.groups
+            .get_mut(group as usize)
+            .filter(|known| known.serial == serial)
+    }
+
+    /// Whether a group is a single connection whose socket is full.
+    fn is_blocked(&self, group: u32) -> bool {
+        let Some(known) = self
+            .groups
+            .get(group as usize)
+            .filter(|known| known.common.is_none())
+        else {
+            return false;
+        };
+        known
+            .members
+            .iter()
+            .any(|&name| self.conns[name as usize].is_blocked())
+    }
+
+    /// Sends all members of a group what its reader has heard.
+    fn send(&mut self, group: u32, signal: &Signal) {
+        let Some(known) = self.groups.get(group as usize) else {
+            return;
+        };
+        let serial = known.serial;
+        let frame = Frame::new(signal.chunks(known.form));
+        let mut at = 0;
+        let mut writes = 0;
+        while let Some(&name) = self
+            .group(group, serial)
+            .and_then(|known| known.members.get(at))
+        {
+            writes += 1;
+            at += self.write(name as usize, &frame);
+        }
+        let stats = &self.desk.stats;
+        stats
+            .deliveries
+            .fetch_add(writes * frame.len() as u64, Relaxed);
+    }
+
+    /// Writes a frame to a connection; returns 1 if it is still in its place in its group.
+    pub(super) fn write(&mut self, conn: usize, frame: &Frame) -> usize {
+        let known = &mut self.conns[conn];
+        known.told = frame.id().or(known.told);
+        known.spoke = self.tick;
+        let stats = &self.desk.stats;
+        stats.writes.fetch_add(1, Relaxed);
+        match known.write(frame.bytes()) {
+            Written::All => {
+                stats.bytes.fetch_add(frame.bytes().len() as u64, Relaxed);
+                1
+            }
+            Written::Gone => {
+                self.close(conn);
+                0
+            }
+            Written::Part(count) => {
+                stats.bytes.fetch_add(count as u64, Relaxed);
+                stats.blocked.fetch_add(1, Relaxed);
+                self.fall_behind(conn, frame, count)
+            }
+        }
+    }
+
+    /// A socket is full: it keeps the rest of the chunk in which it stopped, and goes on from there in a group
+    /// of its own. Returns 1 if it had that already.
+    fn fall_behind(&mut self, conn: usize, frame: &Frame, written: usize) -> usize {
+        let Some(rest) = frame.rest(written) else {
+            return 1;
+        };
+        let known = &mut self.conns[conn];
+        known.keep(rest.bytes);
+        known.told = rest.id.or(known.told);
+        let group = &mut self.groups[known.group as usize];
+        let form = group.form;
+        if group.common.is_none() {
+            if let (Some(reader), Some(id)) = (&mut group.reader, rest.id) {
+                reader.rewind(id);
+            }
+            return 1;
+        }
+        let Some(mut reader) = group.reader.as_ref().map(Reader::fork) else {
+            return 1;
+        };
+        if let Some(id) = rest.id {
+            reader.rewind(id);
+        }
+        self.leave_group(conn);
+        self.alone(conn, reader, form);
+        0
+    }
+
+    /// Has the log read for a group, by a task.
+    fn fetch(&mut self, group: u32, through: u64) {
+        let known = &mut self.groups[group as usize];
+        let Some(mut reader) = known.reader.take() else {
+            return;
+        };
+        let (serial, desk) = (known.serial, self.desk.clone());
+        self.runtime.spawn(async move {
+            let signal = reader.catch_up(through).await;
+            let group = group as usize;
+            desk.tell(Order::Back(Box::new(Back {
+                group,
+                serial,
+                reader,
+                signal,
+            })));
+        });
+    }
+
+    pub(super) fn back(&mut self, back: Back) {
+        let group = name_of(back.group);
+        let Some(known) = self.group(group, back.serial) else {
+            return; // all its members are gone
+        };
+        known.reader = Some(back.reader);
+        let waiting = std::mem::take(&mut known.waiting);
+        if let Some(signal) = back.signal {
+            self.send(group, &signal);
+        }
+        self.advance(group);
+        waiting.into_iter().for_each(|one| self.advance(one));
+    }
+
+    /// Merges a single connection's group, which is live, with the common one of its patterns and form.
+    /// `false` where something has come in between, and it has to go on by itself first.
+    fn merge(&mut self, group: u32) -> bool {
+        let known = &mut self.groups[group as usize];
+        let Some(reader) = &known.reader else {
+            return true;
+        };
+        let key = (reader.group(), known.form);
+        let Some(&common) = self.common.get(&key) else {
+            let listening = reader.listen(&self.desk.ear, group);
+            known.common = Some(Common {
+                key,
+                _listening: listening,
+            });
+            self.common.insert(key, group);
+            return false; // to look once more, now that it listens
+        };
+        self.advance(common);
+        let Some((one, other)) = self.groups.get2_mut(group as usize, common as usize) else {
+            return false;
+        };
+        let Some(reader) = &mut other.reader else {
+            other.waiting.push(group);
+            return true;
+        };
+        let hub = self.hub.clone();
+        let (first, second) = {
+            let window = hub.window.read();
+            let first = reader.step_in(&window);
+            (
+                first,
+                one.reader
+                    .as_mut()
+                    .and_then(|reader| reader.step_in(&window)),
+            )
+        };
+        let meet = one.reader.as_ref().is_some_and(|one| one.meets(reader));
+        match (first, second) {
+            (Some(Progress::Live), Some(Progress::Live)) if meet => {
+                self.join(group, common);
+                true
+            }
+            (first, second) => {
+                self.follow_up(common, first);
+                self.follow_up(group, second);
+                false
+            }
+        }
+    }
+
+    /// What to do with a step that was taken while another was wanted.
+    fn follow_up(&mut self, group: u32, progress: Option<Progress>) {
+        match progress {
+            Some(Progress::Heard(signal)) => self.send(group, &signal),
+            Some(Progress::Behind(through)) => self.fetch(group, through),
+            Some(Progress::Live) | None => {}
+        }
+    }
+
+    fn join(&mut self, group: u32, common: u32) {
+        let alone = self.groups.remove(group as usize);
+        for &name in &alone.members {
+            let members = &mut self.groups[common as usize].members;
+            let conn = &mut self.conns[name as usize];
+            conn.group = common;
+            conn.at = name_of(members.len());
+            members.push(name);
+        }
+    }
+}

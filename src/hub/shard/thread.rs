@@ -1,0 +1,298 @@
+//! A shard's thread: what wakes it, and its connections' coming and going.
+
+use super::conn::{Conn, Written};
+use super::frame::Frame;
+use super::group::Group;
+use super::wheel::{Tick, Wheel};
+use super::{Desk, Handed, Order, ShardStats};
+use crate::config::StreamSettings;
+use crate::hub::Shared;
+use crate::hub::bell::Ear;
+use crate::hub::reader::{Reader, heartbeat};
+use crate::wire::{self, Chunk, Closing, Form, LAST_CHUNK};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use parking_lot::Mutex;
+use slab::Slab;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// The token of a shard's waker.
+const WAKER: Token = Token(usize::MAX);
+
+/// See [`super`].
+pub(super) struct Shard {
+    pub(super) hub: Arc<Shared>,
+    settings: StreamSettings,
+    pub(super) runtime: Handle,
+    poll: Poll,
+    pub(super) desk: Arc<Desk>,
+    pub(super) conns: Slab<Conn>,
+    pub(super) groups: Slab<Group>,
+    /// The groups that others may join, by their patterns' number and form.
+    pub(super) common: HashMap<(usize, Form), u32>,
+    serials: u64,
+    wheel: Wheel,
+    /// The time of this round.
+    pub(super) tick: Tick,
+    /// Groups of a single member that had their turn and have more to send.
+    pub(super) unfinished: Vec<u32>,
+    ending: Option<Closing>,
+    stopped: bool,
+}
+
+impl Shard {
+    pub(super) fn new(hub: Arc<Shared>, settings: StreamSettings) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let ear = Arc::new(Ear::new(Waker::new(poll.registry(), WAKER)?));
+        let desk = Desk {
+            inbox: Mutex::default(),
+            ear,
+            stats: ShardStats::default(),
+        };
+        Ok(Self {
+            hub,
+            runtime: Handle::current(),
+            poll,
+            desk: Arc::new(desk),
+            conns: Slab::new(),
+            groups: Slab::new(),
+            common: HashMap::new(),
+            serials: 0,
+            wheel: Wheel::new(settings.heartbeat_bounds().1),
+            tick: 0,
+            settings,
+            unfinished: Vec::new(),
+            ending: None,
+            stopped: false,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut heard = Vec::new();
+        while !self.stopped {
+            self.wait(&mut events);
+            self.tick = self.wheel.now();
+            for event in &events {
+                if event.token() != WAKER {
+                    self.on_event(
+                        event.token().0,
+                        event.is_readable() || event.is_read_closed(),
+                        event.is_writable(),
+                    );
+                }
+            }
+            let orders = std::mem::take(&mut *self.desk.inbox.lock());
+            orders.into_iter().for_each(|order| self.on_order(order));
+            heard = self.desk.ear.take(heard);
+            for group in heard.drain(..) {
+                self.advance(group);
+            }
+            for group in std::mem::take(&mut self.unfinished) {
+                self.advance(group);
+            }
+            self.heartbeats();
+        }
+    }
+
+    fn wait(&mut self, events: &mut Events) {
+        let pause = match self.unfinished.is_empty() {
+            true => self.wheel.pause(),
+            false => Some(Duration::ZERO),
+        };
+        match self.poll.poll(events, pause) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => tracing::error!(%error, "a shard can't wait for its sockets"),
+        }
+    }
+
+    fn on_event(&mut self, conn: usize, readable: bool, writable: bool) {
+        let Some(known) = self.conns.get_mut(conn) else {
+            return;
+        };
+        if readable && !known.drain_input() {
+            return self.close(conn);
+        }
+        if writable && known.is_blocked() {
+            match known.flush() {
+                Written::Gone => self.close(conn),
+                Written::Part(_) => {}
+                Written::All if known.ending => self.close(conn),
+                Written::All => {
+                    let group = known.group;
+                    self.advance(group);
+                }
+            }
+        }
+    }
+
+    fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Serve(handed) => self.admit(*handed),
+            Order::Back(back) => self.back(*back),
+            Order::End(reason) => self.end_all(reason),
+            Order::Stop => self.stopped = true,
+        }
+    }
+}
+
+/// Connections come and go.
+impl Shard {
+    fn admit(&mut self, handed: Handed) {
+        let Handed {
+            socket,
+            reader,
+            place,
+            permit,
+            form,
+            told,
+        } = handed;
+        let conn = Conn::new(TcpStream::from_std(socket), told, place, permit);
+        let id = self.conns.insert(conn);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let socket = &mut self.conns[id].socket;
+        if let Err(error) = self.poll.registry().register(socket, Token(id), interest) {
+            tracing::error!(%error, "a socket can't be watched, and is closed");
+            self.conns.remove(id);
+            return;
+        }
+        self.desk.stats.connections.fetch_add(1, Relaxed);
+        if let Some(reason) = self.ending {
+            return self.end(id, reason);
+        }
+        self.conns[id].spoke = self.tick;
+        self.watch(id);
+        let group = self.alone(id, reader, form);
+        self.advance(group);
+    }
+
+    /// Puts a connection that no group has into one of its own.
+    pub(super) fn alone(&mut self, conn: usize, reader: Reader, form: Form) -> u32 {
+        self.serials += 1;
+        let name = name_of(conn);
+        let group = name_of(self.groups.insert(Group {
+            reader: Some(reader),
+            form,
+            members: vec![name],
+            common: None,
+            waiting: Vec::new(),
+            serial: self.serials,
+        }));
+        self.conns[conn].group = group;
+        self.conns[conn].at = 0;
+        group
+    }
+
+    pub(super) fn close(&mut self, conn: usize) {
+        self.leave_group(conn);
+        let mut conn = self.conns.remove(conn);
+        if let Err(error) = self.poll.registry().deregister(&mut conn.socket) {
+            tracing::debug!(%error, "a closed socket was not watched");
+        }
+        self.desk.stats.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Takes a connection out of its group, and ends the group with its last member.
+    pub(super) fn leave_group(&mut self, conn: usize) {
+        let (group, at) = (self.conns[conn].group, self.conns[conn].at as usize);
+        let Some(known) = self.groups.get_mut(group as usize) else {
+            return;
+        };
+        known.members.swap_remove(at);
+        if let Some(&moved) = known.members.get(at) {
+            self.conns[moved as usize].at = name_of(at);
+        }
+        self.conns[conn].group = u32::MAX;
+        if known.members.is_empty() {
+            self.end_group(group);
+        }
+    }
+
+    fn end_group(&mut self, group: u32) {
+        let ended = self.groups.remove(group as usize);
+        if let Some(common) = ended.common {
+            self.common.remove(&common.key);
+        }
+        ended.waiting.into_iter().for_each(|one| self.advance(one));
+    }
+
+    fn end_all(&mut self, reason: Closing) {
+        self.ending = Some(reason);
+        let all: Vec<usize> = self.conns.iter().map(|(id, _)| id).collect();
+        all.into_iter().for_each(|id| self.end(id, reason));
+    }
+
+    /// Tells a client that its stream ends, and closes it once the socket has taken that.
+    fn end(&mut self, conn: usize, reason: Closing) {
+        self.leave_group(conn);
+        let known = &mut self.conns[conn];
+        let id = known.told.map(|id| id.to_string());
+        let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
+        let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
+        last.extend_from_slice(LAST_CHUNK);
+        match known.finish(&last) {
+            Written::Part(_) => {}
+            Written::All | Written::Gone => self.close(conn),
+        }
+    }
+}
+
+/// Signs of life.
+impl Shard {
+    /// Has a connection looked at when it will have been silent for long enough.
+    fn watch(&mut self, conn: usize) {
+        let known = &mut self.conns[conn];
+        let silent = self.tick.saturating_sub(known.spoke);
+        let after = self
+            .wheel
+            .ticks(self.settings.heartbeat())
+            .saturating_sub(silent);
+        known.due = self.wheel.insert(name_of(conn), after);
+    }
+
+    fn heartbeats(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.take_due(&mut due);
+        let shortest = self.wheel.ticks(self.settings.heartbeat_bounds().0);
+        for (name, tick) in due {
+            let conn = name as usize;
+            // Another connection may have its number now.
+            let Some(known) = self
+                .conns
+                .get(conn)
+                .filter(|known| known.due == tick && !known.ending)
+            else {
+                continue;
+            };
+            if self.tick.saturating_sub(known.spoke) >= shortest && !known.is_blocked() {
+                self.heartbeat(conn);
+            }
+            if self.conns.contains(conn) {
+                self.watch(conn);
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, conn: usize) {
+        let known = &self.conns[conn];
+        let Some(group) = self.groups.get_mut(known.group as usize) else {
+            return;
+        };
+        let live = group.reader.as_mut().and_then(Reader::live_position);
+        let (bytes, told) = heartbeat(group.form, live, known.told);
+        // Nothing has to be sent anew after it: it has no id to go back to.
+        let frame = Frame::new(vec![(Chunk::new(&bytes), None)]);
+        self.conns[conn].told = told;
+        self.write(conn, &frame);
+    }
+}
+
+pub(super) fn name_of(number: usize) -> u32 {
+    u32::try_from(number).expect("files end before 2^32 of them are open")
+}
