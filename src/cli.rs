@@ -110,6 +110,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_readme_has_every_option_of_the_server_with_its_variable_and_default() {
+        let readme = include_str!("../README.md");
+        let rows: Vec<&str> = readme
+            .lines()
+            .filter(|line| line.starts_with("| `--"))
+            .collect();
+        let root = Cli::command();
+        for option in root.get_opts() {
+            let name = format!("`--{}`", option.get_long().expect("a long name"));
+            let row = rows.iter().find(|row| row.contains(&name));
+            let row = row.unwrap_or_else(|| panic!("no row has {name}"));
+            let variable = option.get_env().expect("a variable").to_string_lossy();
+            assert!(row.contains(&format!("`{variable}`")), "{row}");
+            for default in option.get_default_values() {
+                let default = default.to_string_lossy();
+                let cell = row.split(" | ").nth(2).expect("a default");
+                assert!(
+                    is_switch(option) || cell.trim_matches('`') == default,
+                    "{row}: {default}"
+                );
+            }
+        }
+    }
+
+    fn is_switch(option: &clap::Arg) -> bool {
+        !option.get_action().takes_values()
+    }
+
     fn is_built_in(option: &clap::Arg) -> bool {
         matches!(option.get_id().as_str(), "help" | "version")
     }
