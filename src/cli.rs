@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod serve;
 
 use crate::config::Settings;
@@ -19,6 +20,8 @@ pub struct Cli {
 enum Command {
     /// Runs the server; what `tidings` does by itself.
     Serve(Box<Serve>),
+    /// Measures a server: opens readers, publishes, and tells what came of it.
+    Bench(Box<bench::Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +44,7 @@ impl Cli {
         match self.command {
             None => serve::run(self.serve).await,
             Some(Command::Serve(serve)) => serve::run(*serve).await,
+            Some(Command::Bench(bench)) => bench.run().await,
         }
     }
 }
