@@ -67,13 +67,19 @@ impl App {
                 settings.limits.max_event_bytes,
             )?),
         };
-        let counters = HubCounters::default();
-        let metrics = Arc::new(Metrics::new(&counters));
-        let hub = Hub::new(log, hub_limits(&memory, &limits), counters);
+        let (counters, log_counters) = (HubCounters::default(), log.counters());
+        let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
             .shards(settings.streams.shards(), settings.streams)
             .map_err(StartError::Shards)?;
         let shards = Arc::new(shards);
+        let usage = hub.clone();
+        let metrics = Metrics::new(
+            &counters,
+            move || usage.usage(),
+            shards.clone(),
+            log_counters,
+        );
         let ending = watch::Sender::new(None);
         let service = Service {
             publisher: Publisher::new(
@@ -87,14 +93,14 @@ impl App {
             shards: shards.clone(),
             streams: settings.streams,
             ending: ending.subscribe(),
-            metrics,
+            metrics: Arc::new(metrics),
             max_patterns: limits.max_patterns,
             max_event_bytes: limits.max_event_bytes,
             max_batch_bytes: limits.max_batch_bytes,
         };
         Ok(Self {
             server,
-            router: router(service, address.ip().is_loopback()),
+            router: router(service),
             hub,
             shards,
             ending,

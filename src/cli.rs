@@ -1,14 +1,32 @@
 //! The command line.
 
 mod bench;
+mod publish;
+mod remote;
 mod serve;
+mod sse;
+mod tail;
 
 use crate::config::Settings;
 use clap::{Args, Parser, Subcommand};
+use publish::Publish;
+use std::borrow::Cow;
+use std::process::ExitCode;
+use tail::Tail;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidings                                      a server on 127.0.0.1:8080, its log in memory
+  tidings --nats nats://127.0.0.1:4222         its log in JetStream, shared by all replicas
+  tidings publish orders.eu '{\"n\":1}'          publishes an event
+  tidings tail 'orders.>'                      follows feeds
+
+Quote patterns and URLs: zsh expands `*`, and every shell redirects on `>`.
+Each option can be given as the variable named beside it; the command line comes first.";
 
 /// A notification service: events in over NATS or HTTP, out as Server-Sent Events, with exact resume.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, flatten_help = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -20,6 +38,10 @@ pub struct Cli {
 enum Command {
     /// Runs the server; what `tidings` does by itself.
     Serve(Box<Serve>),
+    /// Publishes one event, and prints its id.
+    Publish(Publish),
+    /// Follows feeds, and prints their events as they come.
+    Tail(Tail),
     /// Measures a server: opens readers, publishes, and tells what came of it.
     Bench(Box<bench::Bench>),
 }
@@ -39,12 +61,73 @@ struct Serve {
 }
 
 impl Cli {
-    /// Does what was asked.
-    pub async fn run(self) -> anyhow::Result<()> {
+    /// Does what was asked. The code is the program's exit code; an error is to be shown, and is a failure.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            None => serve::run(self.serve).await,
-            Some(Command::Serve(serve)) => serve::run(*serve).await,
-            Some(Command::Bench(bench)) => bench.run().await,
+            None => serve::run(self.serve).await?,
+            Some(Command::Serve(serve)) => serve::run(*serve).await?,
+            Some(Command::Publish(publish)) => publish.run().await?,
+            Some(Command::Tail(tail)) => return tail.run().await,
+            Some(Command::Bench(bench)) => bench.run().await?,
         }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Text from elsewhere as it can be shown on a terminal, on one line: control characters are escaped.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_a_variable_too() {
+        let mut root = Cli::command();
+        root.build();
+        // A benchmark's options are for one run: a variable left over would spoil the next.
+        let lasting = root
+            .get_subcommands()
+            .filter(|one| one.get_name() != "bench");
+        let commands = std::iter::once(&root).chain(lasting);
+        for command in commands {
+            for option in command.get_opts().filter(|option| !is_built_in(option)) {
+                let name = option.get_long().expect("a long name").replace('-', "_");
+                let expected = format!("TIDINGS_{}", name.to_ascii_uppercase());
+                let found = option.get_env().map(|name| name.to_string_lossy());
+                assert_eq!(found.as_deref(), Some(expected.as_str()));
+            }
+        }
+    }
+
+    fn is_built_in(option: &clap::Arg) -> bool {
+        matches!(option.get_id().as_str(), "help" | "version")
+    }
+
+    #[test]
+    fn what_is_shown_can_do_nothing_to_a_terminal() {
+        assert_eq!(printable("plain ✓ text"), "plain ✓ text");
+        assert_eq!(
+            printable("a\u{1b}[2Jb\r\n\tc\u{9b}"),
+            "a\\u{1b}[2Jb\\r\\n\\tc\\u{9b}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 mod nats;
 
-pub use nats::{CreateStream, NatsSettings};
+pub use nats::{CreateStream, NatsSettings, without_user};
 
 use crate::event::Pattern;
 use clap::value_parser;
@@ -62,7 +62,7 @@ pub struct ListenSettings {
     pub anonymous_publish: Vec<Pattern>,
 
     /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds.
-    #[arg(long, env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
+    #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
     pub drain_seconds: u16,
 }
 

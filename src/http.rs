@@ -43,12 +43,11 @@ pub(crate) struct Service {
     pub(crate) max_batch_bytes: usize,
 }
 
-/// All routes. `local` is whether the listener is one that only this machine reaches.
-pub(crate) fn router(service: Service, local: bool) -> Router {
-    let callers = if local {
-        Callers::Loopback
-    } else {
-        Callers::Everyone
+/// All routes.
+pub(crate) fn router(service: Service) -> Router {
+    let callers = match *service.access {
+        Access::Local => Callers::Loopback,
+        Access::Anonymous { .. } => Callers::Everyone,
     };
     Router::new()
         .route("/", get(health::index))

@@ -7,7 +7,7 @@
 mod jetstream;
 mod memory;
 
-pub use jetstream::JetStreamLog;
+pub use jetstream::{ConnectionState, JetStreamLog, LogCounters};
 pub use memory::{MemoryLimits, MemoryLog};
 
 use crate::event::{Event, Feed, Message, Position};
@@ -209,6 +209,14 @@ impl Log {
         match self {
             Self::Memory(_) => "in memory",
             Self::JetStream(_) => "NATS JetStream",
+        }
+    }
+
+    /// What it has met that it could not pass on as it was; nothing where it takes in nothing but our own.
+    pub fn counters(&self) -> Option<Arc<LogCounters>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::JetStream(log) => Some(log.counters()),
         }
     }
 

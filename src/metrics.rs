@@ -1,10 +1,16 @@
 //! What is counted, in Prometheus' form.
 
-use crate::hub::Usage;
+use crate::hub::{ShardStats, Shards, Usage};
+use crate::log::LogCounters;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What the hub counts. Cloning it shares the counts.
 #[derive(Clone, Debug, Default)]
@@ -21,91 +27,204 @@ pub struct HubCounters {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    usage: UsageGauges,
-}
-
-/// The hub's fill, set when the metrics are asked for.
-#[derive(Debug, Default)]
-struct UsageGauges {
-    events: Gauge,
-    bytes: Gauge,
-    cold_bytes: Gauge,
-    feeds: Gauge,
-    groups: Gauge,
-    readers: Gauge,
-    head: Gauge,
-    floor: Gauge,
 }
 
 impl Metrics {
-    /// Metrics over these counters.
-    pub fn new(hub: &HubCounters) -> Self {
+    /// Metrics over these counters, and what `usage` tells whenever they are asked for.
+    pub fn new(
+        hub: &HubCounters,
+        usage: impl Fn() -> Usage + Send + Sync + 'static,
+        shards: Arc<Shards>,
+        log: Option<Arc<LogCounters>>,
+    ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
-        let usage = UsageGauges::default();
-        registry.register(
+        let mut count =
+            |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+        count(
             "log_resets",
             "Times the log was found to be another, or to have gone back",
-            hub.resets.clone(),
+            &hub.resets,
         );
-        registry.register(
+        count(
             "log_overtaken",
             "Times the log dropped events before this replica had them",
-            hub.overtaken.clone(),
+            &hub.overtaken,
         );
-        registry.register("gaps", "Gaps told to readers", hub.gaps.clone());
-        registry.register(
-            "window_events",
-            "Events in the window",
-            usage.events.clone(),
-        );
-        registry.register(
-            "window_bytes",
-            "Bytes in the window, encoded forms and index counted",
-            usage.bytes.clone(),
-        );
-        registry.register(
-            "cold_bytes",
-            "Bytes of what was read from the log for readers behind the window",
-            usage.cold_bytes.clone(),
-        );
-        registry.register(
-            "feeds",
-            "Feeds with an event in the window or a reader of their own",
-            usage.feeds.clone(),
-        );
-        registry.register(
-            "reader_groups",
-            "Different sets of patterns that are read",
-            usage.groups.clone(),
-        );
-        registry.register("readers", "Readers", usage.readers.clone());
-        registry.register(
-            "head_sequence",
-            "Sequence of the last event followed",
-            usage.head.clone(),
-        );
-        registry.register(
-            "floor_sequence",
-            "Sequence before the first event in the window",
-            usage.floor.clone(),
-        );
-        Self { registry, usage }
+        count("gaps", "Gaps told to readers", &hub.gaps);
+        registry.register_collector(Box::new(Looked { usage, shards, log }));
+        Self { registry }
     }
 
     /// The text of all metrics, in OpenMetrics' form.
-    pub fn text(&self, usage: &Usage) -> String {
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.usage.events.set(gauge(usage.events as u64));
-        self.usage.bytes.set(gauge(usage.bytes));
-        self.usage.cold_bytes.set(gauge(usage.cold_bytes));
-        self.usage.feeds.set(gauge(usage.feeds as u64));
-        self.usage.groups.set(gauge(usage.groups as u64));
-        self.usage.readers.set(gauge(usage.readers as u64));
-        self.usage.head.set(gauge(usage.head.sequence()));
-        self.usage.floor.set(gauge(usage.floor.sequence()));
+    pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String can't fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// What is looked up when the metrics are asked for.
+struct Looked<F> {
+    usage: F,
+    shards: Arc<Shards>,
+    log: Option<Arc<LogCounters>>,
+}
+
+impl<F> fmt::Debug for Looked<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Looked").finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.usage(&mut encoder)?;
+        self.fan_out(&mut encoder)?;
+        self.log(&mut encoder)
+    }
+}
+
+impl<F: Fn() -> Usage> Looked<F> {
+    fn usage(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let usage = (self.usage)();
+        gauge(
+            to,
+            "window_events",
+            "Events in the window",
+            usage.events as u64,
+        )?;
+        gauge(
+            to,
+            "window_bytes",
+            "Bytes in the window, encoded forms and index counted",
+            usage.bytes,
+        )?;
+        gauge(
+            to,
+            "cold_bytes",
+            "Bytes of what was read from the log for readers behind the window",
+            usage.cold_bytes,
+        )?;
+        gauge(
+            to,
+            "feeds",
+            "Feeds with an event in the window or a reader of their own",
+            usage.feeds as u64,
+        )?;
+        gauge(
+            to,
+            "reader_groups",
+            "Different sets of patterns that are read",
+            usage.groups as u64,
+        )?;
+        gauge(
+            to,
+            "readers",
+            "Readers, over all transports",
+            usage.readers as u64,
+        )?;
+        gauge(
+            to,
+            "head_sequence",
+            "Sequence of the last event followed",
+            usage.head.sequence(),
+        )?;
+        gauge(
+            to,
+            "floor_sequence",
+            "Sequence before the first event in the window",
+            usage.floor.sequence(),
+        )
+    }
+
+    fn fan_out(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let sum = |of: fn(&ShardStats) -> &AtomicU64| {
+            self.shards
+                .stats()
+                .map(|stats| of(stats).load(Relaxed))
+                .sum()
+        };
+        gauge(
+            to,
+            "shard_connections",
+            "Connections that shards serve",
+            sum(|stats| &stats.connections),
+        )?;
+        counter(
+            to,
+            "shard_deliveries",
+            "Events and notices written by shards, one for each connection",
+            sum(|stats| &stats.deliveries),
+        )?;
+        counter(
+            to,
+            "shard_writes",
+            "Writes to sockets by shards",
+            sum(|stats| &stats.writes),
+        )?;
+        counter(
+            to,
+            "shard_written_bytes",
+            "Bytes written by shards, chunk framing counted",
+            sum(|stats| &stats.bytes),
+        )?;
+        counter(
+            to,
+            "shard_blocked_writes",
+            "Writes that a full socket cut short",
+            sum(|stats| &stats.blocked),
+        )
+    }
+
+    fn log(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(log) = &self.log else {
+            return Ok(());
+        };
+        counter(
+            to,
+            "log_skipped_subjects",
+            "Messages on a NATS subject that is no valid feed",
+            log.skipped_subjects.load(Relaxed),
+        )?;
+        counter(
+            to,
+            "log_dropped_types",
+            "Events from NATS whose type may not be sent",
+            log.dropped_types.load(Relaxed),
+        )?;
+        counter(
+            to,
+            "log_dropped_keys",
+            "Events from NATS whose key may not be sent",
+            log.dropped_keys.load(Relaxed),
+        )
+    }
+}
+
+fn gauge(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    put(to, name, help, &ConstGauge::new(value))
+}
+
+fn counter(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), fmt::Error> {
+    put(to, name, help, &ConstCounter::new(value))
+}
+
+fn put(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> Result<(), fmt::Error> {
+    metric.encode(to.encode_descriptor(name, help, None, metric.metric_type())?)
 }

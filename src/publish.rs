@@ -76,6 +76,11 @@ impl Publisher {
         }
     }
 
+    /// How many may be under way at once.
+    pub fn max_publishes(&self) -> usize {
+        self.max_publishes
+    }
+
     /// Whether this feed may be published to.
     pub fn authorise(&self, feed: &Feed) -> Result<(), Denied> {
         self.access.publish(feed)
@@ -103,7 +108,12 @@ impl Publisher {
         let id = self.hub.position_of(appended.sequence, FOLLOW).await;
         let id = id
             .map_err(|LogError::Unavailable(reason)| reason)
-            .and_then(|found| found.ok_or_else(|| "the log does not hold it any more".to_owned()));
+            .and_then(|found| match found {
+                Some(id) => Ok(id),
+                // It has expired, as an event may; the place just after it is known still.
+                None if appended.repeated => Ok(Position::before(appended.sequence + 1)),
+                None => Err("the log does not hold it any more".to_owned()),
+            });
         match id {
             Ok(id) => Ok(Published {
                 id,

@@ -1,13 +1,17 @@
 //! How NATS is reached, and the stream on it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The NATS servers, and the JetStream stream that is the log.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsSettings {
     /// NATS servers, comma-separated; without it the log is in memory.
+    ///
+    /// As in `nats://host:4222`, or `tls://host:4222` for TLS. A user and password, or a token, may stand
+    /// before the host; several servers are then given the same.
     #[arg(
         long = "nats",
         env = "TIDINGS_NATS",
@@ -16,11 +20,11 @@ pub struct NatsSettings {
     )]
     pub servers: Vec<String>,
 
-    /// A credentials file (JWT and NKey seed).
+    /// A credentials file (JWT and NKey seed); read anew at each connect.
     #[arg(long = "nats-creds", env = "TIDINGS_NATS_CREDS", value_name = "FILE")]
     pub credentials: Option<PathBuf>,
 
-    /// A file that holds an NKey seed.
+    /// A file that holds a user's NKey seed; read anew at each connect.
     #[arg(long = "nats-nkey", env = "TIDINGS_NATS_NKEY", value_name = "FILE")]
     pub nkey: Option<PathBuf>,
 
@@ -91,7 +95,7 @@ pub struct NatsSettings {
     )]
     pub inbox_prefix: String,
 
-    /// What a subject has before the feed's name, without the dot; empty for none.
+    /// What a subject has before the feed's name, without the dot; empty for none, which takes an existing stream.
     #[arg(
         long = "nats-prefix",
         env = "TIDINGS_NATS_PREFIX",
@@ -154,4 +158,43 @@ impl NatsSettings {
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.into())
     }
+}
+
+/// Without the password, the token, and what may stand before a host.
+impl fmt::Debug for NatsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "…");
+        let servers: Vec<String> = self.servers.iter().map(|url| without_user(url)).collect();
+        f.debug_struct("NatsSettings")
+            .field("servers", &servers)
+            .field("credentials", &self.credentials)
+            .field("nkey", &self.nkey)
+            .field("user", &self.user)
+            .field("password", &hidden(&self.password))
+            .field("token", &hidden(&self.token))
+            .field("tls", &self.tls)
+            .field("ca", &self.ca)
+            .field("cert", &self.cert)
+            .field("key", &self.key)
+            .field("domain", &self.domain)
+            .field("inbox_prefix", &self.inbox_prefix)
+            .field("prefix", &self.prefix)
+            .field("stream", &self.stream)
+            .field("create", &self.create)
+            .field("replicas", &self.replicas)
+            .field("max_age_hours", &self.max_age_hours)
+            .field("max_bytes", &self.max_bytes)
+            .field("timeout_seconds", &self.timeout_seconds)
+            .finish()
+    }
+}
+
+/// A URL as it may be shown: without the user, password or token before its host.
+pub fn without_user(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    // The last `@`: what is no valid URL may have a bare one in its password.
+    format!("{scheme}{}", rest.rsplit('@').next().unwrap_or(rest))
 }

@@ -100,3 +100,65 @@ pub(super) fn check_token(token: &str) -> Result<(), InvalidName> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The rule as the documentation gives it, character by character.
+    fn is_feed(text: &str) -> bool {
+        let token = |token: &str| {
+            !token.is_empty()
+                && token
+                    .chars()
+                    .all(|c| !matches!(c, '*' | '>' | '/') && !c.is_whitespace() && !c.is_control())
+        };
+        text.len() <= MAX_NAME_BYTES && text.split('.').all(token)
+    }
+
+    #[test]
+    fn the_longest_name_is_a_name_and_one_byte_more_is_none() {
+        let longest = "ü".repeat(127) + "a";
+        assert_eq!(longest.parse::<Feed>().unwrap().as_str(), longest);
+        assert_eq!(
+            format!("{longest}b").parse::<Feed>(),
+            Err(InvalidName::TooLong(256))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_name_is_said() {
+        let error = |text: &str| text.parse::<Feed>().unwrap_err();
+        assert_eq!(error(""), InvalidName::Empty);
+        for text in [".", "a.", ".a", "a..b"] {
+            assert_eq!(error(text), InvalidName::EmptyToken, "{text}");
+        }
+        for c in [
+            '*', '>', '/', ' ', '\t', '\n', '\0', '\u{7f}', '\u{85}', '\u{a0}', '\u{2028}',
+        ] {
+            let token = format!("b{c}d");
+            let character = c;
+            assert_eq!(
+                error(&format!("a.{token}")),
+                InvalidName::Character { token, character }
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_a_feed_just_where_the_rule_says_so_and_prints_as_it_was(
+            text in "([ab_$é😀-]|[.*>/ \t\u{0}\u{85}]|\\PC){0,12}",
+        ) {
+            match text.parse::<Feed>() {
+                Ok(feed) => {
+                    prop_assert!(is_feed(&text));
+                    prop_assert_eq!(feed.to_string(), &text[..]);
+                    prop_assert_eq!(feed.tokens().collect::<Vec<_>>().join("."), text);
+                }
+                Err(_) => prop_assert!(!is_feed(&text)),
+            }
+        }
+    }
+}

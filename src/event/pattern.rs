@@ -150,3 +150,147 @@ pub enum InvalidPatterns {
         max: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    /// One token more than any pattern here has, so that a `>` stands for one token and for several.
+    const DEPTH: usize = 4;
+
+    fn pattern() -> impl Strategy<Value = Pattern> {
+        let tokens = prop::collection::vec(select(&["a", "b", "*"][..]), 0..DEPTH - 1);
+        (tokens, select(&["a", "b", "*", ">"][..])).prop_map(|(mut tokens, last)| {
+            tokens.push(last);
+            tokens.join(".").parse().unwrap()
+        })
+    }
+
+    /// Every name of up to `DEPTH` tokens over three, of which the patterns name two.
+    fn feeds() -> Vec<Feed> {
+        let mut names = vec![String::new()];
+        let mut feeds = Vec::new();
+        for _ in 0..DEPTH {
+            names = names
+                .iter()
+                .flat_map(|name| ["a", "b", "c"].map(|token| format!("{name}.{token}")))
+                .collect();
+            feeds.extend(names.iter().map(|name| name[1..].parse().unwrap()));
+        }
+        feeds
+    }
+
+    /// Matching as one would write it down: token by token, from the left.
+    fn matches(pattern: &[&str], feed: &[&str]) -> bool {
+        match (pattern, feed) {
+            ([], []) => true,
+            ([">"], [_, ..]) => true,
+            (["*", pattern @ ..], [_, feed @ ..]) => matches(pattern, feed),
+            ([token, pattern @ ..], [same, feed @ ..]) if token == same => matches(pattern, feed),
+            _ => false,
+        }
+    }
+
+    fn all(pattern: &Pattern) -> Vec<Feed> {
+        let mut feeds = feeds();
+        feeds.retain(|feed| pattern.matches(feed));
+        feeds
+    }
+
+    fn set(patterns: &[Pattern]) -> Patterns {
+        Patterns::new(patterns.to_vec(), 100).unwrap()
+    }
+
+    #[test]
+    fn wildcards_are_whole_tokens_and_the_rest_comes_last() {
+        let error = |text: &str| text.parse::<Pattern>().unwrap_err();
+        assert_eq!(error("a.>.b"), InvalidName::RestNotLast);
+        assert_eq!(error(""), InvalidName::Empty);
+        assert_eq!(error("a..*"), InvalidName::EmptyToken);
+        for text in ["a*", "*a", "a.>>", "**", "a.b>"] {
+            assert!(
+                matches!(error(text), InvalidName::Character { .. }),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            error(&format!("{}.>", "a".repeat(254))),
+            InvalidName::TooLong(256)
+        );
+    }
+
+    #[test]
+    fn a_set_has_between_one_and_so_many_patterns_counted_as_they_were_asked_for() {
+        let one: Pattern = "a".parse().unwrap();
+        assert_eq!(Patterns::new(Vec::new(), 2), Err(InvalidPatterns::None));
+        assert!(Patterns::new(vec![one.clone(); 2], 2).is_ok());
+        assert_eq!(
+            Patterns::new(vec![one; 3], 2),
+            Err(InvalidPatterns::TooMany { count: 3, max: 2 })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_prints_as_it_was_read(pattern in pattern()) {
+            prop_assert_eq!(pattern.to_string().parse::<Pattern>().unwrap(), pattern.clone());
+            prop_assert_eq!(pattern.tokens().collect::<Vec<_>>().join("."), pattern.as_str());
+        }
+
+        #[test]
+        fn every_feed_is_a_pattern_for_itself_alone(name in "[ab]{1,2}(\\.[ab]{1,2}){0,2}") {
+            let feed: Feed = name.parse().unwrap();
+            let pattern: Pattern = name.parse().unwrap();
+            prop_assert_eq!(Pattern::from(&feed), pattern.clone());
+            prop_assert_eq!(pattern.exact(), Some(feed.clone()));
+            prop_assert_eq!(Patterns::from(pattern.clone()).single(), Some(feed.clone()));
+            for other in feeds() {
+                prop_assert_eq!(pattern.matches(&other), feed == other);
+            }
+        }
+
+        #[test]
+        fn a_pattern_matches_what_the_rule_says(pattern in pattern()) {
+            let tokens: Vec<&str> = pattern.tokens().collect();
+            for feed in feeds() {
+                let expected = matches(&tokens, &feed.tokens().collect::<Vec<_>>());
+                prop_assert_eq!(pattern.matches(&feed), expected, "{}", feed);
+            }
+        }
+
+        #[test]
+        fn a_pattern_covers_another_just_where_it_matches_all_that_the_other_does(
+            one in pattern(), other in pattern(),
+        ) {
+            let expected = all(&other).iter().all(|feed| one.matches(feed));
+            prop_assert_eq!(one.covers(&other), expected);
+        }
+
+        #[test]
+        fn a_set_matches_what_any_of_its_patterns_does(
+            patterns in prop::collection::vec(pattern(), 1..6),
+        ) {
+            let set = set(&patterns);
+            for feed in feeds() {
+                let expected = patterns.iter().any(|pattern| pattern.matches(&feed));
+                prop_assert_eq!(set.matches(&feed), expected, "{}", feed);
+            }
+            for (one, other) in set.iter().flat_map(|one| set.iter().map(move |other| (one, other))) {
+                prop_assert!(one == other || !one.covers(other), "{} covers {}", one, other);
+            }
+        }
+
+        #[test]
+        fn sets_of_the_same_patterns_are_equal_in_any_order_and_however_often_each_is_named(
+            patterns in prop::collection::vec(pattern(), 1..6).prop_shuffle(),
+            again in subsequence(vec![0, 1, 2, 3, 4], 0..5),
+        ) {
+            let mut shuffled: Vec<Pattern> = patterns.iter().rev().cloned().collect();
+            let again = again.into_iter().filter_map(|index| patterns.get(index).cloned());
+            shuffled.extend(again);
+            prop_assert_eq!(set(&patterns), set(&shuffled));
+        }
+    }
+}

@@ -101,3 +101,84 @@ impl FromStr for Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no event id, which looks like `48213-k3f9xq` or `0-0`")]
 pub struct InvalidPosition;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn position() -> impl Strategy<Value = Position> {
+        let new = |(sequence, time)| Position::new(sequence, Timestamp::from_nanos(time));
+        prop_oneof![
+            8 => (1..=u64::MAX, any::<u64>()).prop_map(new),
+            1 => (2..=u64::MAX).prop_map(Position::before),
+            1 => Just(Position::START),
+        ]
+    }
+
+    #[test]
+    fn before_the_first_event_is_the_start() {
+        assert_eq!(Position::before(0), Position::START);
+        assert_eq!(Position::before(1), Position::START);
+        assert_eq!(Position::START.to_string(), "0-0");
+        assert_eq!(Position::before(8).to_string(), "7-000000");
+    }
+
+    #[test]
+    fn an_id_has_one_text_alone() {
+        for text in [
+            "",
+            "-",
+            "0-0 ",
+            " 0-0",
+            "0",
+            "1",
+            "1-",
+            "1-abc",
+            "1-abcdefg",
+            "1-ABCDEF",
+            "01-abcdef",
+            "+1-abcdef",
+            "-1-abcdef",
+            "0-abcdef",
+            "0-000000",
+            "00-0",
+            "0-00",
+            "1-abcde-",
+            "1-abcdé",
+            "1_abcdef",
+            "１-abcdef",
+            "1-abcdef\n",
+            "18446744073709551616-abcdef",
+        ] {
+            assert_eq!(text.parse::<Position>(), Err(InvalidPosition), "{text:?}");
+        }
+        let last = "18446744073709551615-zzzzzz";
+        assert_eq!(last.parse::<Position>().unwrap().to_string(), last);
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_read_as_the_position_that_it_was_printed_from(position in position()) {
+            prop_assert_eq!(position.to_string().parse(), Ok(position));
+        }
+
+        #[test]
+        fn a_text_that_is_read_as_an_id_prints_as_it_was(text in "[0-9+]{0,3}-?[0-9a-zA-Z]{0,7}") {
+            if let Ok(position) = text.parse::<Position>() {
+                prop_assert_eq!(position.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn an_event_has_a_check_that_is_never_that_of_a_place_without_one(
+            sequence in 1..u64::MAX, time in any::<u64>(),
+        ) {
+            let position = Position::new(sequence, Timestamp::from_nanos(time));
+            prop_assert!(position.has_check());
+            prop_assert!(!Position::before(sequence + 1).has_check());
+            prop_assert_ne!(position, Position::before(sequence + 1));
+            prop_assert_eq!(Position::before(sequence + 1).sequence(), sequence);
+        }
+    }
+}

@@ -26,9 +26,9 @@ const EXPOSED_HEADERS: HeaderValue =
 /// Whose `Host` and `Origin` are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callers {
-    /// Those of this machine.
+    /// Those of this machine: whoever reaches the server may do everything.
     Loopback,
-    /// All: what is served is meant for everyone.
+    /// All: what may be done is meant for everyone, by way of whichever proxy and name.
     Everyone,
 }
 
@@ -118,7 +118,7 @@ fn from_here(request: &Request) -> Result<(), Problem> {
 fn refused(header: &str, value: &str) -> Problem {
     let value = value.escape_debug();
     let detail = format!(
-        "the {header} `{value}` is not of this machine: without authentication only loopback names are accepted, as in http://localhost:8080; what is meant for everyone is said with --anonymous-subscribe and --anonymous-publish on another address"
+        "the {header} `{value}` is not of this machine: without authentication only loopback names are accepted, as in http://localhost:8080; what is meant for everyone is said with --anonymous-subscribe and --anonymous-publish"
     );
     Problem::new(StatusCode::FORBIDDEN, detail)
 }

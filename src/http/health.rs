@@ -90,7 +90,7 @@ pub(super) async fn metrics(State(service): State<Service>) -> Response {
         header::CONTENT_TYPE,
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
     )];
-    (kind, service.metrics.text(&service.hub.usage())).into_response()
+    (kind, service.metrics.text()).into_response()
 }
 
 pub(super) async fn index() -> &'static str {

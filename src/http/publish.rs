@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::convert::Infallible;
 
@@ -72,9 +72,11 @@ pub(super) async fn many(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let body = read(body, service.max_batch_bytes, "a batch").await?;
+    let publisher = service.publisher;
+    let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
     let results = futures::stream::iter(lines(body))
-        .map(move |line| publish_line(service.publisher.clone(), line))
-        .buffered(PIPELINE)
+        .map(move |line| publish_line(publisher.clone(), line))
+        .buffered(pipeline)
         .map(Ok::<_, Infallible>);
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
@@ -90,12 +92,17 @@ struct Line<'a> {
     feed: String,
     #[serde(rename = "type")]
     kind: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     key: Option<String>,
     content_type: Option<String>,
     encoding: Option<String>,
     idempotency_key: Option<String>,
+}
+
+/// A value that is there, `null` too.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// The lines of a batch that are not blank.

@@ -1,7 +1,7 @@
 //! The log in memory: nothing to set up, and gone with the process.
 
 use super::{Append, AppendError, Appended, Batch, Bounds, Followed, Limit, Range, Select};
-use crate::event::{Event, Position, Timestamp};
+use crate::event::{Event, Message, Position, Timestamp};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -99,8 +99,11 @@ impl MemoryLog {
         }
     }
 
-    #[allow(clippy::unnecessary_wraps)] // one surface for all logs
     pub(super) fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let (bytes, max) = (cost(&append.message), self.shared.limits.bytes);
+        if bytes > max {
+            return Err(AppendError::TooLarge { bytes, max });
+        }
         let mut state = self.shared.state.lock();
         let key = append
             .idempotency_key
@@ -181,13 +184,13 @@ impl State {
     fn push(&mut self, event: Event, limits: &MemoryLimits) {
         self.last = event.position;
         self.last_time = event.time.nanos();
-        self.bytes += EVENT_OVERHEAD + event.message.heap_bytes();
+        self.bytes += cost(&event.message);
         self.events.push_back(Arc::new(event));
         while self.bytes > limits.bytes || self.events.len() > limits.events {
             let Some(oldest) = self.events.pop_front() else {
                 break;
             };
-            self.bytes -= EVENT_OVERHEAD + oldest.message.heap_bytes();
+            self.bytes -= cost(&oldest.message);
         }
     }
 }
@@ -251,6 +254,11 @@ impl Follow {
             pending: state.last.sequence() - self.after,
         }
     }
+}
+
+/// What a message takes of the log's bound, in bytes.
+fn cost(message: &Message) -> usize {
+    EVENT_OVERHEAD + message.heap_bytes()
 }
 
 /// One key for a feed and a key on it; also what JetStream is given as `Nats-Msg-Id`.

@@ -1,7 +1,30 @@
 //! Claims about behaviour, through real sockets and real servers: a module for each.
 
+#[macro_use]
+mod nats_server;
+mod call;
+mod cutting_proxy;
+mod program;
+mod raw;
 mod replica;
 mod sse;
+mod tools;
 
+mod anonymous;
+mod batch;
+mod bytes;
+mod cli;
+mod conformance;
+mod health;
 mod lifecycle;
+mod log_jetstream;
+mod loopback;
+mod moves;
+mod outages;
+mod publish;
+mod refusal;
+mod replicas;
 mod resume;
+mod signals;
+mod sockets;
+mod subscribe;

@@ -22,6 +22,7 @@ pub(crate) struct Replica {
 }
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Arguments {
     #[command(flatten)]
     settings: Settings,

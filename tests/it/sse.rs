@@ -35,6 +35,11 @@ impl Stream {
         if let Some(id) = id {
             request = request.header("Last-Event-ID", id);
         }
+        Self::begin(request).await
+    }
+
+    /// Sends a request for a stream, and reads the stream's first block.
+    pub(crate) async fn begin(request: reqwest::RequestBuilder) -> (Self, Block) {
         let response = within("the head", request.send()).await.expect("an answer");
         assert_eq!(response.status(), 200);
         let mut stream = Self {
@@ -46,6 +51,11 @@ impl Stream {
         assert_eq!(first.kind, "hub:position");
         assert!(first.retry.is_some());
         (stream, first)
+    }
+
+    /// The head of the answer, its body apart.
+    pub(crate) fn response(&self) -> &reqwest::Response {
+        &self.response
     }
 
     /// The next block; `None` at the stream's end.
@@ -66,12 +76,15 @@ impl Stream {
 
     /// The next block that is an event, `hub:position` passed over.
     pub(crate) async fn event(&mut self) -> Block {
-        loop {
-            let block = self.next().await.expect("an event");
-            if block.kind != "hub:position" {
-                return block;
+        within("an event", async {
+            loop {
+                let block = self.next().await.expect("an event");
+                if block.kind != "hub:position" {
+                    return block;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The data of the next events.

@@ -1,0 +1,153 @@
+//! The server that `publish` and `tail` talk to.
+
+use super::printable;
+use anyhow::Context;
+use clap::Args;
+use reqwest::{Client, Response, Url};
+use serde::Deserialize;
+use std::error::Error;
+use std::time::Duration;
+
+/// How long a server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection is silent before the system asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// The most that is read of an answer which says what went wrong, in bytes.
+const MAX_PROBLEM_BYTES: usize = 64 << 10;
+
+/// Where the server is.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// The server, and the path below which it is mounted if there is one.
+    #[arg(
+        long,
+        env = "TIDINGS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        value_parser = parse_url
+    )]
+    url: Url,
+}
+
+/// What is read of an RFC 9457 problem.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+impl Remote {
+    /// A client for it. A server on this machine is reached directly, whatever proxy is set.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let mut client = Client::builder()
+            .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .tcp_keepalive(KEEPALIVE);
+        if self.is_local() {
+            client = client.no_proxy();
+        }
+        client.build().context("no HTTP client can be made")
+    }
+
+    fn is_local(&self) -> bool {
+        let host = self.url.host_str().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost"
+            || address
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+
+    /// The URL of all feeds, or of one.
+    pub(super) fn feeds(&self, feed: Option<&str>) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("feeds").extend(feed);
+        }
+        url
+    }
+
+    /// The server as it was given.
+    pub(super) fn url(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
+        "http" | "https" => Err("it is the server's address, without `?` or `#`".to_owned()),
+        _ => Err("it begins with http:// or https://, as in http://127.0.0.1:8080".to_owned()),
+    }
+}
+
+/// What a server answered that did not do what it was asked, on one line.
+pub(super) async fn refusal(response: Response) -> String {
+    let status = response.status();
+    match detail(response).await {
+        Some(detail) => format!("{status}: {}", printable(&detail)),
+        None => status.to_string(),
+    }
+}
+
+async fn detail(mut response: Response) -> Option<String> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await
+        && body.len() + chunk.len() <= MAX_PROBLEM_BYTES
+    {
+        body.extend_from_slice(&chunk);
+    }
+    let problem: Problem = serde_json::from_slice(&body).ok()?;
+    Some(problem.detail)
+}
+
+/// Why a request failed, by the innermost of its reasons, as in `Connection refused`.
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    printable(&cause.to_string()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feeds(url: &str, feed: Option<&str>) -> String {
+        let url = parse_url(url).unwrap();
+        Remote { url }.feeds(feed).into()
+    }
+
+    #[test]
+    fn a_server_may_be_mounted_below_a_path() {
+        for url in ["http://h:1", "http://h:1/"] {
+            assert_eq!(feeds(url, None), "http://h:1/feeds");
+        }
+        for url in ["https://h/a/b", "https://h/a/b/"] {
+            assert_eq!(feeds(url, Some("x.y")), "https://h/a/b/feeds/x.y");
+        }
+    }
+
+    #[test]
+    fn a_feed_is_one_segment_of_the_path_whatever_it_is_called() {
+        assert_eq!(
+            feeds("http://h", Some("a%2e?b#c.ü")),
+            "http://h/feeds/a%252e%3Fb%23c.%C3%BC"
+        );
+    }
+
+    #[test]
+    fn what_is_no_server_address_is_refused() {
+        for url in [
+            "",
+            "h:1",
+            "127.0.0.1:8080",
+            "ftp://h",
+            "http://h/?a",
+            "http://h/#a",
+        ] {
+            assert!(parse_url(url).is_err(), "{url}");
+        }
+    }
+}

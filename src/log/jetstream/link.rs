@@ -1,0 +1,308 @@
+//! The connection as the log sees it: whether it stands, since when, why not, and questions over it.
+
+use crate::config::{NatsSettings, without_user};
+use async_nats::client::{RequestErrorKind, Statistics};
+use async_nats::connection::State;
+use async_nats::{Client, Event, HeaderMap, Message, Request, Server, ServerError, Subscriber};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// How often a connection's state is looked at where no event tells of it: the client drops events
+/// when many come at once.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Whether NATS can be reached right now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// It can.
+    Connected,
+    /// It can't, and is tried again all the while; the text says why, as far as it is known.
+    Disconnected(String),
+}
+
+/// Which of a client's connections, counted from 1: what was known over one may not hold over the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+/// A client with what it has been told.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) client: Client,
+    statistics: Arc<Statistics>,
+    notes: Arc<Notes>,
+    /// How long an answer may take.
+    pub(super) timeout: Duration,
+    /// Gone once no link is left, which ends the attempts to connect.
+    _alive: Arc<()>,
+}
+
+/// What the client's callbacks have heard.
+pub(super) struct Notes {
+    news: watch::Sender<News>,
+    /// The servers' addresses, as they may be shown.
+    servers: String,
+    inbox_prefix: String,
+}
+
+#[derive(Clone, Debug, Default)]
+struct News {
+    /// Why there is no connection, or why the last one ended.
+    problem: Option<String>,
+    /// The last "permissions violation", and how many there have been.
+    refusal: (u64, String),
+    /// The same for an inbox of ours, over this connection: no answer will ever come.
+    inbox_refusal: Option<String>,
+}
+
+/// Why a question got no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There was no connection to begin with.
+    NotConnected(String),
+    /// The subject, the headers or the size are not ones that can be sent.
+    Invalid(String),
+    /// Nobody listens on the subject.
+    NoResponders,
+    /// The server forbids the subject, and nothing was passed on.
+    Refused(String),
+    /// The server forbids the inbox for the answer; the question itself may have arrived.
+    Deaf(String),
+    /// No answer in time.
+    TimedOut(Duration),
+    /// The connection was cut before the answer came.
+    Cut,
+}
+
+impl Notes {
+    pub(super) fn new(settings: &NatsSettings) -> Arc<Self> {
+        let servers: Vec<_> = settings.servers.iter().map(|s| without_user(s)).collect();
+        Arc::new(Self {
+            news: watch::Sender::default(),
+            servers: servers.join(", "),
+            inbox_prefix: format!("\"{}.", settings.inbox_prefix),
+        })
+    }
+
+    /// Takes in what the client has to say.
+    pub(super) fn event(&self, event: &Event) {
+        self.news.send_if_modified(|news| match event {
+            Event::Connected => {
+                news.problem = None;
+                news.inbox_refusal = None;
+                true
+            }
+            Event::Disconnected => {
+                let cut = || "the connection was cut".to_owned();
+                news.problem.get_or_insert_with(cut);
+                true
+            }
+            Event::ServerError(ServerError::Other(text)) if is_refusal(text) => {
+                if text.contains(&self.inbox_prefix) {
+                    news.inbox_refusal = Some(text.clone());
+                }
+                news.refusal = (news.refusal.0 + 1, text.clone());
+                true
+            }
+            Event::ServerError(error) => {
+                news.problem = Some(error.to_string());
+                true
+            }
+            // Tells the kind alone; `attempts` may know more.
+            Event::ClientError(error) => {
+                news.problem.get_or_insert_with(|| error.to_string());
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Takes in why the servers could not be reached, as the client knows it before its next attempt.
+    pub(super) fn attempts(&self, servers: &[Server]) {
+        let failed = |server: &Server| {
+            let error = server.last_error.as_ref()?;
+            Some(format!(
+                "{}: {error}",
+                without_user(server.addr.as_url_str())
+            ))
+        };
+        let failures: Vec<_> = servers.iter().filter_map(failed).collect();
+        if !failures.is_empty() {
+            self.news
+                .send_modify(|news| news.problem = Some(failures.join("; ")));
+        }
+    }
+}
+
+fn is_refusal(text: &str) -> bool {
+    text.to_ascii_lowercase()
+        .starts_with("permissions violation")
+}
+
+impl Link {
+    pub(super) fn new(
+        client: Client,
+        notes: Arc<Notes>,
+        timeout: Duration,
+        alive: Arc<()>,
+    ) -> Self {
+        Self {
+            statistics: client.statistics(),
+            client,
+            notes,
+            timeout,
+            _alive: alive,
+        }
+    }
+
+    /// The connection that stands now, or why there is none.
+    pub(super) fn current(&self) -> Result<Epoch, String> {
+        match self.client.connection_state() {
+            State::Connected => Ok(Epoch(self.statistics.connects.load(Ordering::Relaxed))),
+            State::Pending | State::Disconnected => {
+                let news = self.notes.news.borrow();
+                let problem = news.problem.as_deref().unwrap_or("no answer yet");
+                let servers = &self.notes.servers;
+                Err(format!("NATS can't be reached at {servers}: {problem}"))
+            }
+        }
+    }
+
+    /// Whether NATS can be reached right now.
+    pub(super) fn state(&self) -> ConnectionState {
+        match self.current() {
+            Ok(_) => ConnectionState::Connected,
+            Err(reason) => ConnectionState::Disconnected(reason),
+        }
+    }
+
+    /// Waits for a connection, no longer than the timeout.
+    pub(super) async fn connected(&self) -> Result<Epoch, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let mut news = self.notes.news.subscribe();
+        loop {
+            match self.current() {
+                Ok(epoch) => return Ok(epoch),
+                Err(reason) if Instant::now() >= deadline => {
+                    return Err(Failure::NotConnected(reason));
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                _ = news.changed() => {}
+                () = sleep(LOOK_INTERVAL) => {}
+                () = sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// Waits until the connection `epoch` is no longer the one that stands.
+    pub(super) async fn ended(&self, epoch: Epoch) {
+        let mut news = self.notes.news.subscribe();
+        while self.current() == Ok(epoch) {
+            tokio::select! {
+                _ = news.changed() => {}
+                () = sleep(LOOK_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Waits until the server forbids `subject`, or forbids us to hear any answer.
+    async fn refused(mut news: watch::Receiver<News>, before: u64, subject: &str) -> Failure {
+        let quoted = format!("\"{subject}\"");
+        loop {
+            {
+                let news = news.borrow_and_update();
+                if let Some(text) = &news.inbox_refusal {
+                    return Failure::Deaf(text.clone());
+                }
+                if news.refusal.0 > before && news.refusal.1.contains(&quoted) {
+                    return Failure::Refused(news.refusal.1.clone());
+                }
+            }
+            if news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Asks, and waits for the one answer: no longer than the timeout, nor than the connection stands.
+    pub(super) async fn ask(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Message, Failure> {
+        let epoch = self.current().map_err(Failure::NotConnected)?;
+        let request = Request {
+            payload: Some(payload),
+            headers,
+            // The deadline below also covers the wait for room in the client's queue.
+            timeout: Some(None),
+            inbox: None,
+        };
+        let deadline = Instant::now() + self.timeout;
+        let news = self.notes.news.subscribe();
+        let refusals = news.borrow().refusal.0;
+        if let Some(text) = &news.borrow().inbox_refusal {
+            return Err(Failure::Refused(text.clone()));
+        }
+        tokio::select! {
+            biased;
+            answer = self.client.send_request(subject.clone(), request) => {
+                answer.map_err(|error| match error.kind() {
+                    RequestErrorKind::NoResponders => Failure::NoResponders,
+                    RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                        Failure::Invalid(error.to_string())
+                    }
+                    RequestErrorKind::TimedOut | RequestErrorKind::Other => Failure::Cut,
+                })
+            }
+            failure = Self::refused(news, refusals, &subject) => Err(failure),
+            () = self.ended(epoch) => Err(Failure::Cut),
+            () = sleep_until(deadline) => Err(Failure::TimedOut(self.timeout)),
+        }
+    }
+
+    /// Says something that has no answer.
+    pub(super) async fn say(&self, subject: String, payload: Bytes) {
+        // It fails only where the client has ended, and then nobody is left to hear it.
+        let _ = self.client.publish(subject, payload).await;
+    }
+
+    /// A fresh inbox, and what comes to it.
+    pub(super) async fn inbox(&self) -> Result<(String, Subscriber), Failure> {
+        let inbox = self.client.new_inbox();
+        match self.client.subscribe(inbox.clone()).await {
+            Ok(subscriber) => Ok((inbox, subscriber)),
+            Err(error) => Err(Failure::Invalid(error.to_string())),
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("servers", &self.notes.servers)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected(reason) | Self::Invalid(reason) => f.write_str(reason),
+            Self::NoResponders => f.write_str("nobody answers there"),
+            Self::Refused(text) | Self::Deaf(text) => {
+                write!(f, "NATS does not permit it to this user ({text})")
+            }
+            Self::TimedOut(timeout) => write!(f, "no answer within {} s", timeout.as_secs()),
+            Self::Cut => f.write_str("the connection to NATS was cut before the answer came"),
+        }
+    }
+}

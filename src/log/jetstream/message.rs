@@ -1,0 +1,301 @@
+//! Events as NATS messages, and back.
+//!
+//! The subject is the prefix and the feed; the payload is the data. Headers: `Event-Type` (left out for
+//! `message`), `Event-Key`, `Content-Type`, `Tidings-Sender`, `Tidings-Connection`. CloudEvents' NATS
+//! binding in its binary mode is understood: `ce-type` where there is no `Event-Type`, `ce-id` where there
+//! is no `Event-Key`.
+
+use crate::event::{Data, Event, Feed, Key, Message, Position, Timestamp};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Feeds that a decoder remembers, so that events of one feed share its name.
+const CACHED_FEEDS: usize = 4096;
+/// The longest content type that is passed on, in bytes.
+const MAX_CONTENT_TYPE_BYTES: usize = 255;
+
+const EVENT_TYPE: &str = "Event-Type";
+const EVENT_KEY: &str = "Event-Key";
+const CONTENT_TYPE: &str = "Content-Type";
+const SENDER: &str = "Tidings-Sender";
+const CONNECTION: &str = "Tidings-Connection";
+/// What JetStream compares over the whole stream to know a repeat.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// What a log has met that it could not pass on as it was. Each event counts once for each time that it
+/// is read.
+#[derive(Debug, Default)]
+pub struct LogCounters {
+    /// Messages on a subject under the prefix that is no valid feed.
+    pub skipped_subjects: AtomicU64,
+    /// Events whose type was none that may be sent; they are of type `message`.
+    pub dropped_types: AtomicU64,
+    /// Events whose key was none that may be sent; they have none.
+    pub dropped_keys: AtomicU64,
+}
+
+/// Where a consumer says that a message stands, in the reply subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub(super) consumer: &'a str,
+    /// Its sequence in the stream.
+    pub(super) sequence: u64,
+    /// Its sequence at the consumer: without jumps, or something was lost on the way.
+    pub(super) delivery: u64,
+    pub(super) time: Timestamp,
+    /// How many more the consumer had to deliver then.
+    pub(super) pending: u64,
+}
+
+impl<'a> Place<'a> {
+    /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<delivery>.<time>.<pending>`, and the newer form with
+    /// domain and account before the stream and tokens added at the end; `None` for any other subject.
+    pub(super) fn parse(reply: &'a str) -> Option<Self> {
+        let rest = reply.strip_prefix("$JS.ACK.")?;
+        let old = rest.bytes().filter(|&b| b == b'.').count() == 6;
+        let mut tokens = rest.split('.').skip(if old { 1 } else { 3 });
+        let consumer = tokens.next()?;
+        let _delivered = tokens.next()?;
+        let mut number = || tokens.next()?.parse().ok();
+        Some(Self {
+            consumer,
+            sequence: number()?,
+            delivery: number()?,
+            time: Timestamp::from_nanos(number()?),
+            pending: number()?,
+        })
+    }
+}
+
+/// A message as the stream holds it, however it was fetched.
+pub(super) struct Stored<'a> {
+    pub(super) subject: &'a str,
+    pub(super) payload: &'a [u8],
+    pub(super) sequence: u64,
+    pub(super) time: Timestamp,
+}
+
+/// Turns messages into events.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// The prefix and its dot; empty for none.
+    prefix: Arc<str>,
+    max_event_bytes: usize,
+    counters: Arc<LogCounters>,
+    feeds: HashMap<Box<str>, Feed>,
+}
+
+impl Decoder {
+    pub(super) fn new(
+        prefix: Arc<str>,
+        max_event_bytes: usize,
+        counters: Arc<LogCounters>,
+    ) -> Self {
+        Self {
+            prefix,
+            max_event_bytes,
+            counters,
+            feeds: HashMap::new(),
+        }
+    }
+
+    /// The event; `None` where the subject is no feed.
+    pub(super) fn event<'h>(
+        &mut self,
+        stored: &Stored<'_>,
+        headers: impl Iterator<Item = (&'h str, &'h str)>,
+    ) -> Option<Arc<Event>> {
+        let feed = self.feed(stored.subject)?;
+        // Copied: a slice would keep the client's whole read buffer for as long as the event is kept.
+        let data = match stored.payload.len() {
+            bytes if bytes > self.max_event_bytes => Data::Oversize { bytes },
+            _ => Data::Bytes(Bytes::copy_from_slice(stored.payload)),
+        };
+        let mut message = Message::new(feed, Bytes::new());
+        message.data = data;
+        self.apply(headers, &mut message);
+        Some(Arc::new(Event {
+            position: Position::new(stored.sequence, stored.time),
+            time: stored.time,
+            message,
+        }))
+    }
+
+    fn feed(&mut self, subject: &str) -> Option<Feed> {
+        // Another of the stream's subjects: not ours, and nothing to count.
+        let name = subject.strip_prefix(&*self.prefix)?;
+        if let Some(feed) = self.feeds.get(name) {
+            return Some(feed.clone());
+        }
+        let valid = name.parse().ok().filter(|feed| allowed(&self.prefix, feed));
+        let Some(feed) = valid else {
+            count(&self.counters.skipped_subjects);
+            return None;
+        };
+        if self.feeds.len() >= CACHED_FEEDS {
+            self.feeds.clear();
+        }
+        self.feeds.insert(name.into(), feed.clone());
+        Some(feed)
+    }
+
+    fn apply<'h>(&self, headers: impl Iterator<Item = (&'h str, &'h str)>, message: &mut Message) {
+        let mut found = Headers::default();
+        for (name, value) in headers {
+            found.take(name, value);
+        }
+        match parsed(found.kind, found.cloud_kind) {
+            Ok(kind) => message.kind = kind.unwrap_or_default(),
+            Err(()) => count(&self.counters.dropped_types),
+        }
+        match parsed(found.key, found.cloud_key) {
+            Ok(key) => message.key = key.filter(|key: &Key| !key.as_str().is_empty()),
+            Err(()) => count(&self.counters.dropped_keys),
+        }
+        let text = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(Box::from);
+        let content_type = found.content_type.or(found.cloud_content_type);
+        message.content_type =
+            text(content_type.filter(|value| value.len() <= MAX_CONTENT_TYPE_BYTES));
+        message.sender = text(found.sender);
+        message.connection = text(found.connection);
+    }
+}
+
+/// The headers that say something to us.
+#[derive(Default)]
+struct Headers<'h> {
+    kind: Option<&'h str>,
+    key: Option<&'h str>,
+    content_type: Option<&'h str>,
+    sender: Option<&'h str>,
+    connection: Option<&'h str>,
+    cloud_kind: Option<&'h str>,
+    cloud_key: Option<&'h str>,
+    cloud_content_type: Option<&'h str>,
+}
+
+impl<'h> Headers<'h> {
+    fn take(&mut self, name: &str, value: &'h str) {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let field = match name.len() {
+            7 if is("ce-type") => &mut self.cloud_kind,
+            5 if is("ce-id") => &mut self.cloud_key,
+            18 if is("ce-datacontenttype") => &mut self.cloud_content_type,
+            10 if is(EVENT_TYPE) => &mut self.kind,
+            9 if is(EVENT_KEY) => &mut self.key,
+            12 if is(CONTENT_TYPE) => &mut self.content_type,
+            14 if is(SENDER) => &mut self.sender,
+            18 if is(CONNECTION) => &mut self.connection,
+            _ => return,
+        };
+        field.get_or_insert(value);
+    }
+}
+
+/// Our own header where there is one, and otherwise the CloudEvents attribute, percent-decoded.
+fn parsed<T: FromStr>(own: Option<&str>, cloud: Option<&str>) -> Result<Option<T>, ()> {
+    let text = match (own, cloud) {
+        (Some(own), _) => own.into(),
+        (None, Some(cloud)) => percent_decode_str(cloud).decode_utf8().map_err(|_| ())?,
+        (None, None) => return Ok(None),
+    };
+    text.parse().map(Some).map_err(|_| ())
+}
+
+/// The first value of each header.
+pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .iter()
+        .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
+}
+
+/// Whether a feed may be a subject under `prefix`. Without a prefix it would be the subject itself, and
+/// one that begins with `$` or `_` is the server's own or somebody's inbox: publishing there could
+/// delete the stream.
+pub(super) fn allowed(prefix: &str, feed: &Feed) -> bool {
+    !prefix.is_empty() || !feed.as_str().starts_with(['$', '_'])
+}
+
+/// The headers of a message, and how many bytes they have on the wire; none where it needs none.
+///
+/// # Errors
+/// With a text, where a header has a line end in it.
+pub(super) fn headers(
+    message: &Message,
+    message_id: Option<&str>,
+) -> Result<(Option<HeaderMap>, usize), String> {
+    let kind = (!message.kind.is_default()).then(|| message.kind.as_str());
+    let all = [
+        (EVENT_TYPE, kind),
+        (EVENT_KEY, message.key.as_ref().map(Key::as_str)),
+        (CONTENT_TYPE, message.content_type.as_deref()),
+        (SENDER, message.sender.as_deref()),
+        (CONNECTION, message.connection.as_deref()),
+        (MESSAGE_ID, message_id),
+    ];
+    let mut map = HeaderMap::new();
+    let mut bytes = 0;
+    for (name, value) in all {
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let value: HeaderValue = value
+            .parse()
+            .map_err(|_| format!("its {name} has a line end in it, which no header may have"))?;
+        bytes += name.len() + value.as_str().len() + ": \r\n".len();
+        map.insert(HeaderName::from_static(name), value);
+    }
+    match bytes {
+        0 => Ok((None, 0)),
+        _ => Ok((Some(map), bytes + "NATS/1.0\r\n\r\n".len())),
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_reply_subjects_are_read() {
+        let place = Place {
+            consumer: "c",
+            sequence: 9,
+            delivery: 7,
+            time: Timestamp::from_nanos(1_700_000_000_000_000_001),
+            pending: 3,
+        };
+        let ends = "1.9.7.1700000000000000001.3";
+        let old = format!("$JS.ACK.S.c.{ends}");
+        let new = format!("$JS.ACK.hub.aCcT.S.c.{ends}.r4nd");
+        let domainless = format!("$JS.ACK._.aCcT.S.c.{ends}");
+        for text in [old, new, domainless] {
+            assert_eq!(Place::parse(&text), Some(place), "{text}");
+        }
+        for text in [
+            "",
+            "$JS.ACK.S.c.1.2.3.4",
+            "$JS.FC.S.c.x",
+            "$JS.ACK.S.c.1.x.3.4.5",
+        ] {
+            assert_eq!(Place::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_prefix_no_feed_is_a_subject_of_the_servers() {
+        for name in ["$JS.API.STREAM.DELETE.X", "_INBOX.a", "$SYS"] {
+            assert!(!allowed("", &name.parse().unwrap()));
+            assert!(allowed("feeds.", &name.parse().unwrap()));
+        }
+        assert!(allowed("", &"orders.eu".parse().unwrap()));
+    }
+}

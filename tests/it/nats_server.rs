@@ -1,0 +1,216 @@
+//! A real nats-server for a test, on a port and in a folder of its own, killed when dropped.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use tidings::config::{CreateStream, NatsSettings};
+
+/// Runs each claim against both servers.
+macro_rules! on_both {
+    ($($claim:ident),* $(,)?) => {
+        mod on_2_9 {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$claim(crate::nats_server::Version::V2_9).await;
+            })*
+        }
+        mod on_2_15 {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$claim(crate::nats_server::Version::V2_15).await;
+            })*
+        }
+    };
+}
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(30);
+
+/// Which nats-server: the oldest that is supported, and today's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V2_9,
+    V2_15,
+}
+
+impl Version {
+    fn binary(self) -> PathBuf {
+        let variable = match self {
+            Self::V2_9 => "TIDINGS_TEST_NATS_2_9",
+            Self::V2_15 => "TIDINGS_TEST_NATS_2_15",
+        };
+        crate::tools::program(variable).into()
+    }
+}
+
+/// A server that runs, or can be started again on the same port.
+pub(crate) struct NatsServer {
+    version: Version,
+    pub(crate) dir: tempfile::TempDir,
+    config: String,
+    /// The server's own name, where its settings give one.
+    pub(crate) name: String,
+    port: Option<u16>,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// A server with JetStream.
+    pub(crate) fn start(version: Version) -> Self {
+        Self::with(version, "jetstream { store_dir: $STORE }")
+    }
+
+    /// A server with these settings, in which `$STORE` and `$DIR` stand for folders of its own.
+    pub(crate) fn with(version: Version, config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder for nats-server");
+        Self::within(version, dir, config)
+    }
+
+    /// The same, in a folder that has files for it.
+    pub(crate) fn within(version: Version, dir: tempfile::TempDir, config: &str) -> Self {
+        let mut server = Self {
+            version,
+            dir,
+            config: config.to_owned(),
+            name: config
+                .lines()
+                .find_map(|line| line.strip_prefix("server_name: "))
+                .unwrap_or_default()
+                .to_owned(),
+            port: None,
+            child: None,
+        };
+        server.run();
+        server
+    }
+
+    /// Starts it (again), on the port that it had.
+    pub(crate) fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let quoted = |path: &Path| format!("{:?}", path.to_str().expect("a plain path"));
+        let config = self
+            .config
+            .replace("$STORE", &quoted(&self.store()))
+            .replace("$DIR", self.dir.path().to_str().expect("a plain path"));
+        let port = self.port.map_or(-1, i32::from);
+        let file = self.dir.path().join("nats.conf");
+        let text = format!("listen: \"127.0.0.1:{port}\"\n{config}\n");
+        std::fs::write(&file, text).expect("the configuration is written");
+        let mut child = Command::new(self.version.binary())
+            .arg("-c")
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nats-server starts");
+        let log = BufReader::new(child.stderr.take().expect("it was piped"));
+        self.child = Some(child);
+        let (ready, waiting) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut lines = Vec::new();
+            for line in log.lines().map_while(Result::ok) {
+                let is_ready = line.contains("Server is ready");
+                lines.push(line);
+                if is_ready {
+                    let _ = ready.send(std::mem::take(&mut lines));
+                }
+            }
+            let _ = ready.send(lines);
+        });
+        let lines = waiting.recv_timeout(START).expect("nats-server is ready");
+        let port = lines.iter().find_map(|line| {
+            let (_, rest) = line.split_once("client connections on 127.0.0.1:")?;
+            rest.trim().parse().ok()
+        });
+        self.port = Some(port.unwrap_or_else(|| panic!("it did not start: {lines:#?}")));
+    }
+
+    /// Ends it in order.
+    pub(crate) fn stop(&mut self) {
+        self.signal("TERM");
+        let mut child = self.child.take().expect("it runs");
+        child.wait().expect("nats-server ends");
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port.expect("it has been started")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port())
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// The defaults, on this server.
+    pub(crate) fn settings(&self) -> NatsSettings {
+        settings(&self.url())
+    }
+
+    /// A client of one's own.
+    pub(crate) async fn client(&self) -> async_nats::Client {
+        async_nats::connect(self.url()).await.expect("it connects")
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The defaults of the settings, on the server at `url`.
+pub(crate) fn settings(url: &str) -> NatsSettings {
+    NatsSettings {
+        servers: vec![url.to_owned()],
+        credentials: None,
+        nkey: None,
+        user: None,
+        password: None,
+        token: None,
+        tls: false,
+        ca: None,
+        cert: None,
+        key: None,
+        domain: None,
+        inbox_prefix: "_INBOX".to_owned(),
+        prefix: "feeds".to_owned(),
+        stream: "TIDINGS".to_owned(),
+        create: CreateStream::Missing,
+        replicas: 1,
+        max_age_hours: 72,
+        max_bytes: 1 << 30,
+        timeout_seconds: 5,
+    }
+}
+
+/// Copies a folder and all in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder is made");
+    for entry in std::fs::read_dir(from).expect("a folder is read") {
+        let entry = entry.expect("a folder is read");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a file has a type").is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => {
+                std::fs::copy(entry.path(), to).expect("a file is copied");
+            }
+        }
+    }
+}

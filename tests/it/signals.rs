@@ -1,0 +1,157 @@
+//! The program's beginning and end, as a shell or an init system sees them.
+
+use crate::program::Program;
+use crate::raw::Raw;
+use crate::replica::within;
+use std::net::{SocketAddr, TcpListener};
+use tidings::event::Position;
+
+/// A server on a free port, once it is ready, and where it listens.
+async fn serve(arguments: &[&str]) -> (Program, SocketAddr) {
+    let mut server = Program::start(&[&["--listen", "127.0.0.1:0"], arguments].concat());
+    loop {
+        let line = server.line().await;
+        if let Some(rest) = line.strip_prefix("listening: http://") {
+            let address = rest.split(',').next().expect("an address");
+            let ready = format!("http://{address}/readyz");
+            let is_ready = async || reqwest::get(&ready).await.expect("an answer").status() == 200;
+            within("the server to be ready", async {
+                while !is_ready().await {}
+            })
+            .await;
+            return (server, address.parse().expect("an address"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_lines_say_what_is_promised_and_what_to_try() {
+    let mut server = Program::start(&["--listen", "127.0.0.1:0"]);
+    let mut lines = Vec::new();
+    for _ in 0..5 {
+        lines.push(server.line().await);
+    }
+    assert_eq!(lines[0], concat!("tidings ", env!("CARGO_PKG_VERSION")));
+    assert!(
+        lines[1].starts_with("log:       in memory (accepted means: "),
+        "{lines:?}"
+    );
+    let url = lines[2].strip_prefix("listening: ").expect("an address");
+    let url = url
+        .strip_suffix(", for this machine alone")
+        .expect("for whom");
+    assert_eq!(
+        lines[3],
+        format!("try:       curl -N '{url}/feeds/orders.*'")
+    );
+    assert_eq!(
+        lines[4],
+        format!("           curl -d '{{\"n\":1}}' '{url}/feeds/orders.eu'")
+    );
+    let answer = reqwest::get(format!("{url}/livez"))
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_end_the_streams_in_good_order_and_the_program_with_0() {
+    for signal in ["TERM", "INT"] {
+        let (server, address) = serve(&[]).await;
+        let request = "GET /feeds/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut raw = Raw::send(address, request).await;
+        assert_eq!(raw.head().await.status, "HTTP/1.1 200 OK");
+        raw.body_until("\n\n").await;
+        server.signal(signal).await;
+        let closing = raw.body_until("\n\n").await;
+        let (_, closing) = closing.split_once('\n').expect("a retry line");
+        assert_eq!(
+            closing,
+            "event: hub:closing\nid: 0-0\ndata: {\"reason\":\"drain\"}\n\n"
+        );
+        assert_eq!(raw.chunk().await, None);
+        assert_eq!(raw.rest().await, b"");
+        let ended = server.end().await;
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+    }
+}
+
+/// A publisher that has sent half of its event: what keeps a server from ending.
+async fn half_a_publish(address: SocketAddr) -> Raw {
+    let request = "POST /feeds/a HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    let mut raw = Raw::send(address, request).await;
+    assert_eq!(raw.head().await.status, "HTTP/1.1 100 Continue");
+    raw.write("12").await;
+    raw
+}
+
+async fn draining(server: &mut Program) {
+    while !server.complaint().await.contains("draining") {}
+}
+
+#[tokio::test]
+async fn a_publish_under_way_is_finished_before_the_end() {
+    let (mut server, address) = serve(&[]).await;
+    let mut raw = half_a_publish(address).await;
+    server.signal("TERM").await;
+    draining(&mut server).await;
+    raw.write("34").await;
+    assert_eq!(raw.head().await.status, "HTTP/1.1 201 Created");
+    let body = String::from_utf8(raw.rest().await).unwrap();
+    let receipt: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let id: Position = receipt["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(id.sequence(), 1);
+    assert_eq!(server.end().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_off_when_the_drain_time_is_over() {
+    let (mut server, address) = serve(&["--drain", "0"]).await;
+    let mut raw = half_a_publish(address).await;
+    server.signal("TERM").await;
+    draining(&mut server).await;
+    raw.rest().await;
+    let ended = server.end().await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(ended.err.contains("the drain time is over"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let (mut server, address) = serve(&["--drain", "3600"]).await;
+    let _raw = half_a_publish(address).await;
+    server.signal("TERM").await;
+    draining(&mut server).await;
+    server.signal("INT").await;
+    let ended = server.end().await;
+    assert_eq!(ended.code(), Some(1));
+    assert!(
+        ended
+            .err
+            .ends_with("tidings: ended at once, on a second signal\n"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_that_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Program::run(&["--listen", &address], b"").await;
+    assert_eq!((ended.code(), ended.out.as_str()), (Some(1), ""));
+    let expected = format!("tidings: can't listen on {address}: Address already in use");
+    assert!(ended.err.starts_with(&expected), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn an_address_that_others_reach_is_refused_before_anything_listens() {
+    let ended = Program::run(&["--listen", "0.0.0.0:0"], b"").await;
+    assert_eq!((ended.code(), ended.out.as_str()), (Some(1), ""));
+    assert!(
+        ended
+            .err
+            .starts_with("tidings: refusing to listen on 0.0.0.0:0"),
+        "{}",
+        ended.err
+    );
+}
