@@ -13,7 +13,6 @@ mod tools;
 
 mod anonymous;
 mod batch;
-mod bench;
 mod bytes;
 mod cli;
 mod conformance;
