@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod publish;
 mod remote;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
     Tail(Tail),
+    /// Measures a server: opens readers, publishes, and tells what came of it.
+    Bench(Box<bench::Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +68,7 @@ impl Cli {
             Some(Command::Serve(serve)) => serve::run(*serve).await?,
             Some(Command::Publish(publish)) => publish.run().await?,
             Some(Command::Tail(tail)) => return tail.run().await,
+            Some(Command::Bench(bench)) => bench.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -99,7 +103,11 @@ mod tests {
     fn every_option_is_a_variable_too() {
         let mut root = Cli::command();
         root.build();
-        let commands = std::iter::once(&root).chain(root.get_subcommands());
+        // A benchmark's options are for one run: a variable left over would spoil the next.
+        let lasting = root
+            .get_subcommands()
+            .filter(|one| one.get_name() != "bench");
+        let commands = std::iter::once(&root).chain(lasting);
         for command in commands {
             for option in command.get_opts().filter(|option| !is_built_in(option)) {
                 let name = option.get_long().expect("a long name").replace('-', "_");

@@ -1,0 +1,172 @@
+//! The readers: many connections on few threads, each with next to no state of its own.
+
+mod conn;
+mod thread;
+
+use super::clock::Clock;
+use super::plan::Plan;
+use super::template::UrlTemplate;
+use anyhow::{Context, anyhow};
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use thread::Thread;
+
+/// How readers connect, and what they ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) url: UrlTemplate,
+    /// Header lines of one's own.
+    pub(super) headers: String,
+    /// How many connects may be under way at once.
+    pub(super) at_once: usize,
+}
+
+/// How far the readers have come, all threads together.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Readers whose answer has begun.
+    pub(super) open: AtomicUsize,
+    /// Readers that got no stream.
+    pub(super) failed: AtomicUsize,
+    /// Streams that the server has ended.
+    pub(super) closed: AtomicUsize,
+    /// Events received, repeated ones left out.
+    pub(super) received: AtomicU64,
+    /// When the last answer began, in microseconds since the run did.
+    pub(super) last_open: AtomicU64,
+    /// When the last event came.
+    pub(super) last_received: AtomicU64,
+    /// Why the first reader failed that did.
+    pub(super) trouble: Mutex<Option<String>>,
+}
+
+/// What the readers have seen.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) duplicates: u64,
+    pub(super) late: u64,
+    /// Events of feeds that the reader did not ask for.
+    pub(super) strays: u64,
+    /// Events that were acknowledged to a publisher and not received by a reader that was to.
+    pub(super) lost: u64,
+    /// From an event's sending to its coming, in microseconds, on some of the connections.
+    pub(super) delay: Histogram<u64>,
+    /// From a connect to the answer's head, in microseconds.
+    pub(super) connect: Histogram<u64>,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub(super) struct Subscribers {
+    threads: Vec<(Sender<Order>, mio::Waker, JoinHandle<Tally>)>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// What a thread is told to do.
+#[derive(Debug)]
+enum Order {
+    /// Open those of the readers up to this number that are its own, with this `Last-Event-ID`.
+    Open {
+        through: usize,
+        id: Option<Arc<str>>,
+    },
+    /// Close everything, and report.
+    End,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            duplicates: 0,
+            late: 0,
+            strays: 0,
+            lost: 0,
+            delay: histogram(),
+            connect: histogram(),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.duplicates += other.duplicates;
+        self.late += other.late;
+        self.strays += other.strays;
+        self.lost += other.lost;
+        add(&mut self.delay, &other.delay);
+        add(&mut self.connect, &other.connect);
+    }
+}
+
+/// A histogram of microseconds, exact to three digits.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+/// Adds one to another; both resize themselves.
+pub(super) fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
+    sum.add(other).expect("it resizes itself");
+}
+
+impl Subscribers {
+    pub(super) fn start(
+        plan: &Arc<Plan>,
+        target: &Target,
+        clock: Clock,
+        threads: usize,
+    ) -> io::Result<Self> {
+        let progress = Arc::new(Progress::default());
+        let start = |number| {
+            let (tell, orders) = channel();
+            let share = thread::Share { number, threads };
+            let (plan, target, progress) = (plan.clone(), target.clone(), progress.clone());
+            let (thread, waker) = Thread::new(share, plan, target, clock, progress, orders)?;
+            let builder = std::thread::Builder::new().name(format!("readers-{number}"));
+            Ok((tell, waker, builder.spawn(move || thread.run())?))
+        };
+        Ok(Self {
+            threads: (0..threads).map(start).collect::<io::Result<_>>()?,
+            progress,
+        })
+    }
+
+    /// Opens more readers, until there are `through`.
+    pub(super) fn open(&self, through: usize, id: Option<&str>) -> anyhow::Result<()> {
+        let id: Option<Arc<str>> = id.map(Into::into);
+        for (tell, waker, _) in &self.threads {
+            let id = id.clone();
+            tell.send(Order::Open { through, id })
+                .map_err(|_| anyhow!("a thread of readers has ended"))?;
+            waker.wake()?;
+        }
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub(super) fn end(self) -> anyhow::Result<Tally> {
+        let mut sum = Tally::new();
+        for (tell, waker, thread) in self.threads {
+            tell.send(Order::End)
+                .map_err(|_| anyhow!("a thread of readers has ended"))?;
+            waker.wake()?;
+            let tally = thread
+                .join()
+                .ok()
+                .context("a thread of readers has panicked")?;
+            sum.add(&tally);
+        }
+        Ok(sum)
+    }
+}
+
+impl Progress {
+    fn fail(&self, error: &anyhow::Error) {
+        self.failed.fetch_add(1, Relaxed);
+        self.trouble
+            .lock()
+            .get_or_insert_with(|| format!("{error:#}"));
+    }
+}
