@@ -166,7 +166,7 @@ impl Thread {
         }
         let was_open = conn.is_open();
         let mut received = 0;
-        let sampled = reader % SAMPLED == 0;
+        let sampled = reader.is_multiple_of(SAMPLED);
         let mut now = None;
         let found = |found: Found| match found {
             Found::Event(mark, kind) => {
