@@ -88,6 +88,9 @@ pub(super) struct Bench {
     /// Events a second, by all publishers together. Without it, as fast as they are taken.
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
+    /// Stop publishing after so many seconds, whatever is left of the events.
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
     /// Publishers, each with a connection of its own.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1024))]
     publishers: u32,
@@ -151,8 +154,8 @@ impl Bench {
     fn check(&self) -> anyhow::Result<()> {
         let seconds = |value: f64| (0.0..=3600.0).contains(&value);
         ensure!(
-            seconds(self.rest) && seconds(self.patience),
-            "--rest and --patience are from 0 to 3600 seconds"
+            seconds(self.rest) && seconds(self.patience) && self.seconds.is_none_or(seconds),
+            "--rest, --patience and --seconds are from 0 to 3600"
         );
         ensure!(
             self.rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()),

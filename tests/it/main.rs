@@ -13,6 +13,7 @@ mod tools;
 
 mod anonymous;
 mod batch;
+mod bench;
 mod bytes;
 mod cli;
 mod conformance;

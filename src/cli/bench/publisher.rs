@@ -38,6 +38,8 @@ pub(super) struct Schedule {
     pub(super) payload: usize,
     /// When the first is due, in microseconds since the run began.
     pub(super) began: u64,
+    /// After this none is sent any more, likewise.
+    pub(super) ends: u64,
     /// Events that were sent, for the progress line.
     pub(super) sent: Arc<AtomicU32>,
 }
@@ -85,7 +87,7 @@ impl Schedule {
     fn of(&self, publisher: u32) -> impl Iterator<Item = Due> + '_ {
         let publishers = self.plan.publishers();
         let all = (publisher..self.events).step_by(publishers as usize);
-        (0..).zip(all).map(move |(count, overall)| {
+        let due = (0..).zip(all).map(move |(count, overall)| {
             let (feed, number) = self.plan.event(publisher, count);
             let after = self
                 .rate
@@ -96,7 +98,8 @@ impl Schedule {
                 number,
                 at: self.began + after as u64,
             }
-        })
+        });
+        due.take_while(|due| due.at.max(self.clock.micros()) <= self.ends)
     }
 
     /// The data of an event that is sent now.
@@ -172,6 +175,7 @@ mod tests {
             rate: Some(100.0),
             payload: 0,
             began: 5,
+            ends: u64::MAX,
             sent: Arc::default(),
         };
         let mut all: Vec<u64> = (0..3)

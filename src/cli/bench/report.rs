@@ -96,6 +96,7 @@ pub(super) struct Cpu {
     pub(super) server_us_per_connect: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server_us_per_delivery: Option<f64>,
+    /// With all its deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server_us_per_publish: Option<f64>,
     /// The benchmark's own.
@@ -260,7 +261,6 @@ impl fmt::Display for Cpu {
         };
         line("of the server a connect", self.server_us_per_connect)?;
         line("of the server a delivery", self.server_us_per_delivery)?;
-        line("of the server a publish", self.server_us_per_publish)?;
         line("of this program a delivery", self.own_us_per_delivery)
     }
 }

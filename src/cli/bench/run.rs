@@ -175,13 +175,19 @@ impl Run<'_> {
 
     fn publish(&self, events: u32) -> anyhow::Result<publisher::Tally> {
         let sent = Arc::new(AtomicU32::new(0));
+        let began = self.clock.micros();
+        let ends = self
+            .bench
+            .seconds
+            .map_or(u64::MAX, |seconds| began + (seconds * 1e6) as u64);
         let schedule = Schedule {
             plan: self.plan.clone(),
             clock: self.clock,
             events,
             rate: self.bench.rate,
             payload: self.bench.payload,
-            began: self.clock.micros(),
+            began,
+            ends,
             sent: sent.clone(),
         };
         std::thread::scope(|scope| {

@@ -101,14 +101,14 @@ impl Tally {
     }
 }
 
-/// A histogram of microseconds, exact to three digits.
+/// A histogram of microseconds up to an hour, exact to three digits.
 pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits are allowed")
+    Histogram::new_with_max(3_600_000_000, 3).expect("these bounds are allowed")
 }
 
-/// Adds one to another; both resize themselves.
+/// Adds one to another.
 pub(super) fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
-    sum.add(other).expect("it resizes itself");
+    sum.add(other).expect("both have the same bounds");
 }
 
 impl Subscribers {
@@ -168,5 +168,21 @@ impl Progress {
         self.trouble
             .lock()
             .get_or_insert_with(|| format!("{error:#}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_holds_microseconds_and_minutes() {
+        let mut one = histogram();
+        one.saturating_record(7);
+        one.saturating_record(120_000_000);
+        let mut sum = histogram();
+        add(&mut sum, &one);
+        assert_eq!(sum.value_at_quantile(0.5), 7);
+        assert!(sum.max() >= 120_000_000);
     }
 }

@@ -1,0 +1,284 @@
+//! How a replica follows JetStream, beside a bare consumer of the client library.
+//!
+//!     cargo bench --bench follow -- --nats-server PROGRAM [--rounds N] [--events N]
+//!
+//! Each round replays the same stream twice: to a loop that only counts, and to a hub that nobody listens to.
+//! Then it takes the delay from a publish to a reader over a socket, and the time in which a reader gets the
+//! newest 1,000 events, from the window and from JetStream.
+
+#![allow(clippy::print_stdout)] // a program for the shell
+
+mod nats;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use futures::StreamExt;
+use nats::NatsServer;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tidings::config::NatsSettings;
+use tidings::event::{Pattern, Patterns};
+use tidings::hub::{Hub, HubLimits, Signal, Start, Status, WindowLimits};
+use tidings::log::{JetStreamLog, Log};
+use tidings::metrics::HubCounters;
+
+/// How long one measurement may take. Reaching it is a failure.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Acknowledgements awaited at a time while the stream is filled.
+const IN_FLIGHT: usize = 1024;
+/// Events that a reader comes back for.
+const RESUMED: u64 = 1000;
+const MAX_EVENT: usize = 1_000_000;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Runs of each measurement; the medians count.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Events in the stream.
+    #[arg(long, default_value_t = 200_000)]
+    events: u64,
+    /// The NATS server to start. Without it, nothing is measured.
+    #[arg(long, value_name = "PROGRAM")]
+    nats_server: Option<PathBuf>,
+    /// What `cargo bench` says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Parser)]
+struct Settings {
+    #[command(flatten)]
+    nats: NatsSettings,
+}
+
+/// What one replay took.
+struct Replay {
+    per_second: f64,
+    cpu_micros: f64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let Some(program) = &arguments.nats_server else {
+        println!("cargo bench --bench follow -- --nats-server PROGRAM");
+        return Ok(());
+    };
+    let server = NatsServer::start(program)?;
+    let url = server.url();
+    let settings = Settings::try_parse_from(["follow", "--nats", &url])?.nats;
+    let log = Log::JetStream(JetStreamLog::new(settings, MAX_EVENT)?);
+    connected(&log).await?;
+    fill(&url, arguments.events).await?;
+
+    let (mut bare, mut hub) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds {
+        bare.push(timed(arguments.events, count_bare(&url, arguments.events)).await?);
+        hub.push(timed(arguments.events, follow(&log, arguments.events)).await?);
+    }
+    let rate = |replays: &[Replay]| median(replays.iter().map(|replay| replay.per_second));
+    let cpu = |replays: &[Replay]| median(replays.iter().map(|replay| replay.cpu_micros));
+    let (window, stream) = resumes(&log, arguments.rounds, arguments.events).await?;
+
+    println!(
+        "{}, {} rounds, {} events of 64 bytes\n",
+        server.version()?,
+        arguments.rounds,
+        arguments.events
+    );
+    println!("| measure | bare consumer | replica | ratio |\n| --- | ---: | ---: | ---: |");
+    let row = |name: &str, one: f64, other: f64, decimals: usize| {
+        println!(
+            "| {name} | {one:.decimals$} | {other:.decimals$} | {:.2} |",
+            other / one
+        );
+    };
+    row(
+        "events/s replayed, nobody listening",
+        rate(&bare),
+        rate(&hub),
+        0,
+    );
+    row("CPU µs an event, client side", cpu(&bare), cpu(&hub), 2);
+    println!("\n| measure | ms |\n| --- | ---: |");
+    for (name, ms) in delays(&url)? {
+        println!("| {name} | {ms:.2} |");
+    }
+    println!("| the newest {RESUMED} events from the window | {window:.2} |");
+    println!("| the same from JetStream | {stream:.2} |");
+    Ok(())
+}
+
+/// Waits until NATS is reached and the stream made.
+async fn connected(log: &Log) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while let Err(error) = log.open().await {
+        ensure!(began.elapsed() < DEADLINE, error);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+async fn fill(url: &str, events: u64) -> anyhow::Result<()> {
+    let context = async_nats::jetstream::new(async_nats::connect(url).await?);
+    let publish = |number: u64| {
+        let context = context.clone();
+        async move {
+            let subject = format!("feeds.bench.{}", number % 1000);
+            let ack = context.publish(subject, "x".repeat(64).into()).await?;
+            ack.await
+        }
+    };
+    let mut acks = futures::stream::iter(0..events)
+        .map(publish)
+        .buffered(IN_FLIGHT);
+    while let Some(ack) = acks.next().await {
+        ack?;
+    }
+    Ok(())
+}
+
+async fn timed(
+    events: u64,
+    replay: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Replay> {
+    let (began, cpu) = (Instant::now(), nats::own_cpu()?);
+    tokio::time::timeout(DEADLINE, replay).await??;
+    let cpu = nats::own_cpu()?.saturating_sub(cpu);
+    Ok(Replay {
+        per_second: events as f64 / began.elapsed().as_secs_f64(),
+        cpu_micros: cpu.as_secs_f64() * 1e6 / events as f64,
+    })
+}
+
+/// The client library's own way to follow: a consumer without acknowledgements, pushed to.
+async fn count_bare(url: &str, events: u64) -> anyhow::Result<()> {
+    use async_nats::jetstream::consumer::{AckPolicy, ReplayPolicy, push};
+    let client = async_nats::connect(url).await?;
+    let config = push::Config {
+        deliver_subject: client.new_inbox(),
+        ack_policy: AckPolicy::None,
+        replay_policy: ReplayPolicy::Instant,
+        flow_control: true,
+        idle_heartbeat: Duration::from_secs(5),
+        max_deliver: 1,
+        memory_storage: true,
+        ..push::Config::default()
+    };
+    let context = async_nats::jetstream::new(client);
+    let stream = context.get_stream("TIDINGS").await?;
+    let consumer = stream.create_consumer(config).await?;
+    let mut messages = consumer.messages().await?;
+    for _ in 0..events {
+        messages.next().await.context("the consumer has ended")??;
+    }
+    Ok(())
+}
+
+fn hub(log: &Log, events: u64) -> anyhow::Result<Hub> {
+    let limits = HubLimits {
+        window: WindowLimits {
+            bytes: 1 << 40,
+            events: usize::try_from(events)?,
+        },
+        readers: 10,
+    };
+    Ok(Hub::new(log.clone(), limits, HubCounters::default()))
+}
+
+/// A hub whose window takes in everything.
+async fn follow(log: &Log, events: u64) -> anyhow::Result<()> {
+    let hub = hub(log, events)?;
+    let follower = tokio::spawn(hub.clone().follow());
+    hub.status()
+        .wait_for(|status| *status == Status::Live)
+        .await?;
+    ensure!(
+        hub.usage().events as u64 == events,
+        "the window has {} events",
+        hub.usage().events
+    );
+    follower.abort();
+    Ok(())
+}
+
+/// In how many milliseconds a reader gets the newest events: from the window, and from the log.
+async fn resumes(log: &Log, rounds: usize, events: u64) -> anyhow::Result<(f64, f64)> {
+    let mut medians = [0.0; 2];
+    for (median_ms, window) in medians.iter_mut().zip([events, 1]) {
+        let hub = hub(log, window)?;
+        let follower = tokio::spawn(hub.clone().follow());
+        hub.status()
+            .wait_for(|status| *status == Status::Live)
+            .await?;
+        let mut took = Vec::new();
+        for _ in 0..rounds {
+            took.push(resume(&hub).await?.as_secs_f64() * 1e3);
+        }
+        *median_ms = median(took.into_iter());
+        follower.abort();
+    }
+    Ok((medians[0], medians[1]))
+}
+
+async fn resume(hub: &Hub) -> anyhow::Result<Duration> {
+    let all: Patterns = ">".parse::<Pattern>()?.into();
+    let from = hub.usage().head.sequence() - RESUMED;
+    let from = hub.position_of(from, Duration::ZERO).await?;
+    let from = from.context("an event to go on from")?;
+    let began = Instant::now();
+    let mut reader = hub.join(all, Start::After(from)).await?.reader;
+    let mut received = 0;
+    while received < RESUMED {
+        match tokio::time::timeout(DEADLINE, reader.next()).await? {
+            Signal::Events(events) => received += events.len() as u64,
+            Signal::Notice(notice) => anyhow::bail!("the reader was told {notice:?}"),
+        }
+    }
+    Ok(began.elapsed())
+}
+
+/// From a publish over NATS to a reader of the program, as `tidings bench` takes it.
+fn delays(url: &str) -> anyhow::Result<[(&'static str, f64); 2]> {
+    let address = nats::free_address()?;
+    let program = env!("CARGO_BIN_EXE_tidings");
+    let mut server = Command::new(program)
+        .args(["--nats", url, "--listen", &address.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    nats::wait_for_http_200(address, "/readyz", DEADLINE)?;
+    let bench = Command::new(program)
+        .args(["bench", "--json", "--nats", url, "--url"])
+        .arg(format!("http://{address}"))
+        .args(["--readers=16", "--events=1000", "--rate=200"])
+        .output();
+    server.kill()?;
+    server.wait()?;
+    let report: Value = serde_json::from_slice(&bench?.stdout)?;
+    let ms = |pointer| report.pointer(pointer).and_then(Value::as_f64);
+    let lost = report.pointer("/deliveries/lost").and_then(Value::as_u64);
+    ensure!(lost == Some(0), "deliveries were lost: {report:#}");
+    Ok([
+        (
+            "publish over NATS to reader, p50",
+            ms("/delay_ms/p50").context("p50")?,
+        ),
+        (
+            "publish over NATS to reader, p99",
+            ms("/delay_ms/p99").context("p99")?,
+        ),
+    ])
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count => (values[(count - 1) / 2] + values[count / 2]) / 2.0,
+    }
+}

@@ -1,0 +1,183 @@
+//! What single steps cost: bytes on the wire, matching, and the way through the hub.
+//!
+//!     cargo bench --bench micro
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use futures::executor::block_on;
+use tidings::event::{Event, Feed, Message, Pattern, Patterns, Position, Timestamp};
+use tidings::hub::{Entry, Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
+use tidings::log::{Append, Log, MemoryLimits, MemoryLog};
+use tidings::metrics::HubCounters;
+use tidings::wire::{self, Chunk, Form};
+use tokio::runtime::{Builder, Runtime};
+
+/// Events that go through the hub at once.
+const EVENTS: usize = 1000;
+
+fn main() {
+    divan::main();
+}
+
+fn event(size: usize) -> Event {
+    let time = Timestamp::from_nanos(1_795_000_000_123_456_789);
+    Event {
+        position: Position::new(48_213, time),
+        time,
+        message: Message::new(feed(42), "x".repeat(size)),
+    }
+}
+
+fn feed(number: usize) -> Feed {
+    let name = format!("orders.{}.{number}", number % 32);
+    name.parse().expect("a feed")
+}
+
+fn patterns(text: &str) -> Patterns {
+    text.parse::<Pattern>().expect("a pattern").into()
+}
+
+#[divan::bench(args = [64, 1024, 65_536])]
+fn encode_sse(bencher: Bencher<'_, '_>, size: usize) {
+    let event = event(size);
+    bencher.bench(|| wire::encode(Form::Sse, black_box(&event), Position::START));
+}
+
+#[divan::bench(args = [64, 1024, 65_536])]
+fn encode_envelope(bencher: Bencher<'_, '_>, size: usize) {
+    let event = event(size);
+    bencher.bench(|| wire::encode(Form::SseEnvelope, black_box(&event), Position::START));
+}
+
+#[divan::bench(args = [64, 1024, 65_536])]
+fn frame_as_chunk(bencher: Bencher<'_, '_>, size: usize) {
+    let payload = vec![b'x'; size];
+    bencher.bench(|| Chunk::new(black_box(&payload)));
+}
+
+#[divan::bench]
+fn parse_event_id() -> Position {
+    let text = black_box("48213-k3f9xq");
+    text.parse().expect("a position")
+}
+
+#[divan::bench(args = ["orders.10.42", "orders.*.42", "orders.>", "*.*.*", "invoices.>"])]
+fn match_pattern(bencher: Bencher<'_, '_>, text: &str) {
+    let (pattern, feed) = (patterns(text), feed(42));
+    bencher.bench(|| black_box(&pattern).matches(black_box(&feed)));
+}
+
+/// A hub on a log in memory, with its follower.
+struct Replica {
+    runtime: Runtime,
+    hub: Hub,
+}
+
+impl Replica {
+    fn start() -> Self {
+        let log = Log::Memory(MemoryLog::new(MemoryLimits {
+            bytes: 1 << 30,
+            events: 100_000,
+            keys: 1,
+        }));
+        let limits = HubLimits {
+            window: WindowLimits {
+                bytes: 1 << 30,
+                events: 100_000,
+            },
+            readers: 100_000,
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let hub = Hub::new(log, limits, HubCounters::default());
+        runtime.spawn(hub.clone().follow());
+        block_on(hub.status().wait_for(|status| *status == Status::Live)).expect("the hub");
+        Self { runtime, hub }
+    }
+
+    fn join(&self, patterns: Patterns, start: Start) -> Reader {
+        let joined = self.runtime.block_on(self.hub.join(patterns, start));
+        joined.expect("a place").reader
+    }
+
+    /// Appends `EVENTS` events, over so many feeds in turn.
+    fn append(&self, feeds: &[Feed]) {
+        for feed in feeds.iter().cycle().take(EVENTS) {
+            let append = Append {
+                message: Message::new(feed.clone(), "x".repeat(64)),
+                idempotency_key: None,
+            };
+            block_on(self.hub.log().append(append)).expect("it is stored");
+        }
+    }
+
+    /// Waits until `count` events have come.
+    fn receive(&self, reader: &mut Reader, count: usize) {
+        let mut received = 0;
+        while received < count {
+            if let Signal::Events(events) = self.runtime.block_on(reader.next()) {
+                received += events.len();
+            }
+        }
+    }
+}
+
+/// From the log's append through the window to one reader that is live, past so many others of other
+/// patterns whom each event is looked up for.
+#[divan::bench(args = [0, 1000, 10_000], sample_count = 20)]
+fn append_to_live_reader(bencher: Bencher<'_, '_>, others: usize) {
+    let replica = Replica::start();
+    let _others: Vec<Reader> = (0..others)
+        .map(|number| replica.join(patterns(&format!("orders.*.{number}")), Start::Now))
+        .collect();
+    let mut reader = replica.join(patterns("orders.>"), Start::Now);
+    let feeds: Vec<Feed> = (0..100).map(feed).collect();
+    bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
+        replica.append(&feeds);
+        replica.receive(&mut reader, EVENTS);
+    });
+}
+
+/// Steps of a reader that comes back, over a window of its own events or of others' too.
+#[divan::bench(args = ["orders.0.0", "orders.*.0", "orders.>"], sample_count = 50)]
+fn catch_up_from_window(bencher: Bencher<'_, '_>, text: &str) {
+    let replica = Replica::start();
+    let mut first = replica.join(patterns("orders.>"), Start::Now);
+    let feeds: Vec<Feed> = (0..10).map(feed).collect();
+    for _ in 0..50 {
+        replica.append(&feeds);
+        replica.receive(&mut first, EVENTS);
+    }
+    let one_feed = text != "orders.>";
+    let count = if one_feed {
+        50 * EVENTS / 10
+    } else {
+        50 * EVENTS
+    };
+    bencher
+        .counter(ItemsCount::new(count))
+        .with_inputs(|| replica.join(patterns(text), Start::First))
+        .bench_local_values(|mut reader| replica.receive(&mut reader, count));
+}
+
+/// What has gathered for a reader, joined in one piece for one write.
+#[divan::bench(args = [1, 16, 256])]
+fn join_frames(bencher: Bencher<'_, '_>, events: usize) {
+    let replica = Replica::start();
+    let mut reader = replica.join(patterns("orders.>"), Start::Now);
+    replica.append(&[feed(0)]);
+    let mut entries: Vec<std::sync::Arc<Entry>> = Vec::new();
+    while entries.len() < events {
+        if let Signal::Events(some) = replica.runtime.block_on(reader.next()) {
+            entries.extend(some);
+        }
+    }
+    entries.truncate(events);
+    let signal = Signal::Events(entries);
+    bencher
+        .counter(ItemsCount::new(events))
+        .bench_local(|| black_box(&signal).bytes(Form::Sse));
+}

@@ -1,0 +1,81 @@
+//! `tidings bench` accounts for every delivery.
+
+use crate::program::Program;
+use crate::replica::Replica;
+use serde_json::{Value, json};
+
+async fn bench(replica: &Replica, arguments: &[&str]) -> Value {
+    let url = replica.url("");
+    let common = ["bench", "--json", "--rest=0.1", "--url", &url];
+    let ended = Program::run(&[&common[..], arguments].concat(), b"").await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.err);
+    serde_json::from_str(&ended.out).expect("JSON")
+}
+
+fn check(report: &Value, deliveries: u64) {
+    let counted = &report["deliveries"];
+    assert_eq!(counted["expected"], json!(deliveries), "{report:#}");
+    assert_eq!(counted["received"], json!(deliveries), "{report:#}");
+    for wrong in ["lost", "duplicates", "out_of_order", "strays"] {
+        assert_eq!(counted[wrong], json!(0), "{wrong}: {report:#}");
+    }
+    assert_eq!(report["connect"]["failed"], json!(0));
+    assert_eq!(report["publish"]["failed"], json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_delivery_is_counted_and_none_is_lost() {
+    let replica = Replica::start(&[]).await;
+    let arguments = ["--readers=40", "--events=50", "--rate=500", "--threads=2"];
+    let report = bench(&replica, &arguments).await;
+    check(&report, 40 * 50);
+    assert_eq!(report["publish"]["acknowledged"], json!(50));
+    assert!(
+        report["delay_ms"]["p99"]
+            .as_f64()
+            .is_some_and(|ms| ms > 0.0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_publishers_reach_readers_of_patterns() {
+    let replica = Replica::start(&[]).await;
+    let arguments = [
+        "--readers=20",
+        "--feeds=100",
+        "--patterns-per-reader=4",
+        "--publishers=3",
+        "--events=300",
+    ];
+    let report = bench(&replica, &arguments).await;
+    let expected = report["deliveries"]["expected"].as_u64().expect("a number");
+    assert!(expected > 300);
+    check(&report, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_come_back_get_what_they_missed() {
+    let replica = Replica::start(&[]).await;
+    let report = bench(&replica, &["--readers=30", "--resume-events=20"]).await;
+    check(&report, 30 * 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_and_processor_time_of_a_server_are_measured() {
+    let replica = Replica::start(&[]).await;
+    let pid = std::process::id().to_string();
+    let arguments = ["--readers=20", "--idle", "--memory-at=10", "--pid", &pid];
+    let report = bench(&replica, &arguments).await;
+    let points = report["memory"]["points"].as_array().expect("points");
+    let readers: Vec<&Value> = points.iter().map(|point| &point["readers"]).collect();
+    assert_eq!(readers, [&json!(10), &json!(20)]);
+    assert!(report["cpu"]["server_us_per_connect"].is_number());
+    assert!(report.get("deliveries").is_none());
+}
+
+#[tokio::test]
+async fn another_machine_is_left_alone_unless_one_insists() {
+    let ended = Program::run(&["bench", "--url", "http://192.0.2.1"], b"").await;
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.err.contains("--allow-remote"), "{}", ended.err);
+}
