@@ -1,6 +1,6 @@
 //! The hub: follows the log, keeps its newest part in memory, and serves readers.
 //!
-//! One [`Follower`] task moves the *head*. A [`Reader`] is a set of patterns and a position; it takes its
+//! One `Follower` task moves the *head*. A [`Reader`] is a set of patterns and a position; it takes its
 //! next events from the window, or from the log where the window no longer reaches back (in segments that
 //! are shared by all who wait for them), until it has caught up. From then on it is live: its group's bell
 //! rings when something for it has come. The hub knows nothing of HTTP or NATS.
