@@ -2,7 +2,7 @@
 
 use super::groups::GroupId;
 use crate::event::Feed;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// The number of a feed that the window or a reader holds.
 pub(super) type FeedId = u32;

@@ -4,9 +4,10 @@ use super::bell::Bell;
 use super::feeds::{FeedId, Feeds};
 use super::trie::Trie;
 use crate::event::{Feed, Pattern, Patterns};
+use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The number of a group that has members.

@@ -8,8 +8,8 @@
 use crate::event::{Data, Event, Feed, Key, Message, Position, Timestamp};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
+use hashbrown::HashMap;
 use percent_encoding::percent_decode_str;
-use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
