@@ -55,7 +55,7 @@ struct Serve {
         long,
         env = "TIDINGS_LOG",
         value_name = "FILTER",
-        default_value = "info"
+        default_value = "info,async_nats=warn"
     )]
     log: String,
 }
