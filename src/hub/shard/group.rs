@@ -209,6 +209,9 @@ impl Shard {
             return false; // to look once more, now that it listens
         };
         self.advance(common);
+        if self.common.get(&key) != Some(&common) {
+            return false; // it ended meanwhile, with its last member
+        }
         let Some((one, other)) = self.groups.get2_mut(group as usize, common as usize) else {
             return false;
         };
