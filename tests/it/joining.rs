@@ -1,6 +1,6 @@
 //! Joining is atomic: who joins or comes back while others publish flat out has each event once, in order.
 
-use crate::replica::{Receipt, Replica};
+use crate::replica::{Receipt, Replica, within};
 use crate::seed;
 use crate::sse::{Block, Stream};
 use fastrand::Rng;
@@ -37,6 +37,8 @@ struct Published {
 struct Record {
     events: Arc<Mutex<Vec<Published>>>,
     count: watch::Sender<usize>,
+    /// How many readers have joined.
+    joined: watch::Sender<usize>,
 }
 
 impl Record {
@@ -85,6 +87,7 @@ async fn read(client: Client, replica: &Replica, record: Record, mut rng: Rng) -
     };
     let (mut stream, first) = Stream::begin(client.get(format!("{url}&{start}"))).await;
     let joined = position(&first);
+    record.joined.send_modify(|joined| *joined += 1);
     let mut heard = Heard {
         patterns,
         joined,
@@ -132,6 +135,7 @@ async fn nothing_is_missed_or_repeated(arguments: &[&str]) {
     let record = Record {
         events: Arc::default(),
         count: watch::Sender::new(0),
+        joined: watch::Sender::new(0),
     };
     let readers = (0..READERS).map(|_| read(client.clone(), &replica, record.clone(), rng.fork()));
     let readers = join_all(readers.collect::<Vec<_>>());
@@ -147,6 +151,12 @@ async fn nothing_is_missed_or_repeated(arguments: &[&str]) {
     });
     let publishing = async {
         join_all(publishers.collect::<Vec<_>>()).await;
+        // Who joins after the end would wait for it for ever.
+        let mut joined = record.joined.subscribe();
+        let all = joined.wait_for(|joined| *joined == READERS);
+        within("all readers to join", all)
+            .await
+            .expect("the record");
         record
             .publish(&client, &replica, "end".to_owned(), "end".to_owned())
             .await;

@@ -21,7 +21,7 @@ pub(super) struct Group {
     pub(super) members: Vec<u32>,
     /// Set where others may join: it listens to its patterns' bell.
     pub(super) common: Option<Common>,
-    /// Groups that wait for the reader's return, to merge with this one.
+    /// Groups that wait for the reader's return, or for the next bell, to merge with this one.
     pub(super) waiting: Vec<u32>,
     /// Tells it from others that had its number.
     pub(super) serial: u64,
@@ -60,6 +60,16 @@ impl Shard {
             }
         }
         self.unfinished.push(group);
+    }
+
+    /// The same at a ring of its bell, which is for those too that wait for it.
+    pub(super) fn ring(&mut self, group: u32) {
+        self.advance(group);
+        let Some(known) = self.groups.get_mut(group as usize) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut known.waiting);
+        waiting.into_iter().for_each(|one| self.advance(one));
     }
 
     /// The group of this number, unless another has it by now.
@@ -234,6 +244,11 @@ impl Shard {
         match (first, second) {
             (Some(Progress::Live), Some(Progress::Live)) if meet => {
                 self.join(group, common);
+                true
+            }
+            // One of them is ahead of the follower, which will ring for both.
+            (Some(Progress::Live), Some(Progress::Live)) => {
+                other.waiting.push(group);
                 true
             }
             (first, second) => {

@@ -91,7 +91,7 @@ impl Shard {
             orders.into_iter().for_each(|order| self.on_order(order));
             heard = self.desk.ear.take(heard);
             for group in heard.drain(..) {
-                self.advance(group);
+                self.ring(group);
             }
             for group in std::mem::take(&mut self.unfinished) {
                 self.advance(group);
@@ -284,6 +284,9 @@ impl Shard {
         let Some(group) = self.groups.get_mut(known.group as usize) else {
             return;
         };
+        if group.reader.is_none() && group.common.is_some() {
+            return; // a socket that turned out to be full could not go on by itself
+        }
         let live = group.reader.as_mut().and_then(Reader::live_position);
         let (bytes, told) = heartbeat(group.form, live, known.told);
         // Nothing has to be sent anew after it: it has no id to go back to.
