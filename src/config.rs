@@ -5,6 +5,7 @@ mod nats;
 pub use nats::{CreateStream, NatsSettings, without_user};
 
 use crate::event::Pattern;
+use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -159,7 +160,8 @@ pub struct MemorySettings {
         long,
         env = "TIDINGS_MEMORY_EVENTS",
         value_name = "N",
-        default_value_t = 1_000_000
+        default_value_t = 1_000_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
     )]
     pub memory_events: usize,
 

@@ -209,17 +209,18 @@ async fn follow(log: &Log, events: u64) -> anyhow::Result<()> {
 async fn resumes(log: &Log, rounds: usize, events: u64) -> anyhow::Result<(f64, f64)> {
     let mut medians = [0.0; 2];
     for (median_ms, window) in medians.iter_mut().zip([events, 1]) {
-        let hub = hub(log, window)?;
-        let follower = tokio::spawn(hub.clone().follow());
-        hub.status()
-            .wait_for(|status| *status == Status::Live)
-            .await?;
         let mut took = Vec::new();
         for _ in 0..rounds {
+            // A new one each time: it keeps what was read from the log for whoever asks next.
+            let hub = hub(log, window)?;
+            let follower = tokio::spawn(hub.clone().follow());
+            hub.status()
+                .wait_for(|status| *status == Status::Live)
+                .await?;
             took.push(resume(&hub).await?.as_secs_f64() * 1e3);
+            follower.abort();
         }
         *median_ms = median(took.into_iter());
-        follower.abort();
     }
     Ok((medians[0], medians[1]))
 }
