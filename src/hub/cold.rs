@@ -9,6 +9,7 @@ use crate::event::{Feed, Position};
 use crate::log::{Limit, Log, LogError, Range, Select};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ const SEGMENT_EVENTS: u64 = 4096;
 const SEGMENT_BYTES: usize = 4 << 20;
 /// Bytes of segments that are kept for others; with those being read, 64 MiB in all.
 const KEPT_BYTES: u64 = 32 << 20;
+/// Segments that are kept: those of quiet feeds may hold next to nothing.
+const KEPT_SEGMENTS: usize = 1024;
 
 /// A stretch of the log: what it holds after `start`, up to and including `through`.
 #[derive(Debug)]
@@ -49,7 +52,8 @@ pub(super) struct Cold {
 #[derive(Debug, Default)]
 struct State {
     session: Option<Session>,
-    reading: Vec<(Select, Range, Reading)>,
+    /// By what is read, and after which sequence.
+    reading: HashMap<(Select, u64), Reading>,
     /// Least recently used first.
     kept: VecDeque<Arc<Segment>>,
 }
@@ -110,8 +114,8 @@ impl Cold {
                 return Ok(segment);
             }
             let range = if aligned { align(select, range) } else { range };
-            match state.reading(select, range.after) {
-                Some(reading) => reading,
+            match state.reading.get(&(select.clone(), range.after)) {
+                Some(reading) => reading.clone(),
                 None => self.begin(&mut state, session, select.clone(), range),
             }
         };
@@ -130,9 +134,7 @@ impl Cold {
         let task = tokio::spawn(async move {
             let found = cold.fetch(session, &wanted, range).await;
             let mut state = cold.state.lock();
-            state
-                .reading
-                .retain(|(select, one, _)| (select, one) != (&wanted, &range));
+            state.reading.remove(&(wanted, range.after));
             let segment = found?;
             if state.session == Some(session) {
                 state.keep(segment.clone(), &cold.gauge);
@@ -144,7 +146,7 @@ impl Cold {
             .map(move |joined| joined.unwrap_or_else(|error| Err(cut_off(error))))
             .boxed()
             .shared();
-        state.reading.push((select, range, reading.clone()));
+        state.reading.insert((select, range.after), reading.clone());
         reading
     }
 
@@ -217,21 +219,49 @@ impl State {
         Some(segment)
     }
 
-    fn reading(&self, select: &Select, after: u64) -> Option<Reading> {
-        let same =
-            |(of, range, _): &&(Select, Range, Reading)| of == select && range.after == after;
-        self.reading
-            .iter()
-            .find(same)
-            .map(|(_, _, reading)| reading.clone())
-    }
-
     fn keep(&mut self, segment: Arc<Segment>, gauge: &Gauge) {
         self.kept.push_back(segment);
-        while gauge.get() > KEPT_BYTES
+        while (gauge.get() > KEPT_BYTES || self.kept.len() > KEPT_SEGMENTS)
             && let Some(oldest) = self.kept.pop_front()
         {
             drop(oldest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Message;
+    use crate::log::{Append, MemoryLimits, MemoryLog};
+
+    #[tokio::test]
+    async fn segments_that_hold_nothing_are_not_kept_for_ever() {
+        let log = Log::Memory(MemoryLog::new(MemoryLimits {
+            bytes: 1 << 20,
+            events: 10,
+            keys: 1,
+        }));
+        let message = Message::new("a".parse().unwrap(), "1");
+        let append = Append {
+            message,
+            idempotency_key: None,
+        };
+        log.append(append).await.unwrap();
+        let created = log.bounds().await.unwrap().created;
+        let session = watch::Sender::new(Some(Session { number: 1, created }));
+        let cold = Arc::new(Cold::new(log, session.subscribe()));
+        let range = Range {
+            after: 0,
+            through: 1,
+        };
+        for number in 0..2 * KEPT_SEGMENTS {
+            let feed = format!("quiet.{number}").parse().unwrap();
+            let segment = cold.read(range, Some(&feed)).await.unwrap();
+            assert!(segment.entries.is_empty());
+        }
+        let state = cold.state.lock();
+        assert_eq!(state.kept.len(), KEPT_SEGMENTS);
+        assert!(state.reading.is_empty());
     }
 }

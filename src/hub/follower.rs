@@ -18,8 +18,9 @@ pub(super) struct Follower {
     sessions: u64,
     /// When the log that the window is of was created; `None` before the first session.
     created: Option<u64>,
-    /// The window's floor is still to come: it is the first event that follows.
-    floor_to_come: bool,
+    /// Set while the window's floor is still to come: it is the first event that follows, or where none does,
+    /// the end that the log had.
+    floor_to_come: Option<Position>,
 }
 
 impl Follower {
@@ -28,7 +29,7 @@ impl Follower {
             hub,
             sessions: 0,
             created: None,
-            floor_to_come: false,
+            floor_to_come: None,
         }
     }
 
@@ -97,8 +98,8 @@ impl Follower {
         let start = bounds
             .first
             .max((bounds.last.sequence() + 1).saturating_sub(reach));
-        self.floor_to_come = start > bounds.first;
-        if self.floor_to_come {
+        self.floor_to_come = (start > bounds.first).then_some(bounds.last);
+        if self.floor_to_come.is_some() {
             return start - 2; // the event before the window is its floor
         }
         self.hub.window.write().restart(Position::before(start));
@@ -108,7 +109,7 @@ impl Follower {
     /// Makes sure that the log is the one followed so far, or goes back to what both share. Returns where
     /// to go on.
     async fn verify(&mut self, bounds: &Bounds, created: u64) -> Result<u64, LogError> {
-        if self.floor_to_come {
+        if self.floor_to_come.is_some() {
             return Ok(self.begin(bounds)); // nothing was taken yet
         }
         let head = self.hub.window.read().head();
@@ -145,7 +146,10 @@ impl Follower {
         }
         match self.hub.log.position_at(position.sequence()).await? {
             Some(found) => Ok(found == position),
-            None if bounds.last.sequence() == position.sequence() && bounds.last.has_check() => {
+            None if bounds.last.sequence() == position.sequence()
+                && bounds.last.has_check()
+                && position.has_check() =>
+            {
                 Ok(bounds.last == position)
             }
             None => Ok(bounds.created == created),
@@ -154,7 +158,11 @@ impl Follower {
 
     /// The last position of the window that the log holds too. What they share is a beginning of both.
     async fn last_shared(&self, bounds: &Bounds) -> Result<Option<Position>, LogError> {
-        let (mut low, mut high) = (0, self.hub.window.read().len());
+        // What has expired tells nothing.
+        let (mut low, mut high) = {
+            let window = self.hub.window.read();
+            (window.index_from(bounds.first), window.len())
+        };
         let mut shared = None;
         while low < high {
             let middle = low + (high - low) / 2;
@@ -187,12 +195,17 @@ impl Follower {
         let bells = {
             let mut window = self.hub.window.write();
             if let Some(first) = followed.lost_before {
-                self.floor_to_come = false;
+                self.floor_to_come = None;
                 window.restart(Position::before(first));
                 self.hub.counters.overtaken.inc();
-            } else if self.floor_to_come && !events.is_empty() {
-                self.floor_to_come = false;
-                window.restart(events.remove(0).position);
+            } else if let Some(end) = self.floor_to_come
+                && (!events.is_empty() || followed.pending == 0)
+            {
+                self.floor_to_come = None;
+                window.restart(match events.is_empty() {
+                    true => end, // nothing up to there was for us
+                    false => events.remove(0).position,
+                });
             }
             let mut bells = match followed.lost_before {
                 Some(_) => window.bells(),

@@ -9,12 +9,15 @@ use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The number of a group that has members.
 pub(super) type GroupId = usize;
 
 /// How many of its newest matches a group remembers, so that its live readers need not search for them.
 const RECENT: usize = 64;
+/// How many bytes all groups together remember of the feeds that they match; beyond that each search asks anew.
+const REMEMBERED: usize = 16 << 20;
 
 /// All groups, found by their patterns and by the feeds that these match.
 #[derive(Debug, Default)]
@@ -22,6 +25,7 @@ pub(super) struct Groups {
     numbers: HashMap<Patterns, GroupId>,
     table: Slab<Group>,
     wildcards: Trie<GroupId>,
+    remembered: Arc<AtomicUsize>,
 }
 
 /// The readers of one set of patterns.
@@ -48,10 +52,12 @@ pub(super) struct Noted {
 }
 
 /// Which feeds a group has been found to match, by number: one byte each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Matches {
     reuses: u64,
     known: Vec<Option<bool>>,
+    /// What all groups have in `known`.
+    remembered: Arc<AtomicUsize>,
 }
 
 impl Groups {
@@ -67,7 +73,7 @@ impl Groups {
             single: patterns.single().map(|feed| feeds.intern(&feed)),
             recent: VecDeque::new(),
             recent_from: now,
-            matches: Mutex::default(),
+            matches: Mutex::new(Matches::new(self.remembered.clone())),
             bell: Arc::default(),
         });
         for pattern in patterns.iter() {
@@ -185,14 +191,36 @@ impl Group {
         let mut matches = self.matches.lock();
         if matches.reuses != feeds.reuses() {
             matches.reuses = feeds.reuses();
-            matches.known.clear();
+            matches.resize(0);
         }
-        matches.known.resize(feeds.numbers(), None);
+        matches.resize(feeds.numbers());
         Matcher {
             patterns: &self.patterns,
             feeds,
             matches,
         }
+    }
+}
+
+impl Matches {
+    fn new(remembered: Arc<AtomicUsize>) -> Self {
+        Self {
+            reuses: 0,
+            known: Vec::new(),
+            remembered,
+        }
+    }
+
+    fn resize(&mut self, feeds: usize) {
+        self.remembered.fetch_sub(self.known.len(), Relaxed);
+        self.known.resize(feeds, None);
+        self.remembered.fetch_add(feeds, Relaxed);
+    }
+}
+
+impl Drop for Matches {
+    fn drop(&mut self) {
+        self.resize(0);
     }
 }
 
@@ -203,9 +231,45 @@ pub(super) struct Matcher<'a> {
     matches: MutexGuard<'a, Matches>,
 }
 
+impl Drop for Matcher<'_> {
+    fn drop(&mut self) {
+        if self.matches.remembered.load(Relaxed) > REMEMBERED {
+            self.matches.resize(0);
+            self.matches.known.shrink_to_fit();
+        }
+    }
+}
+
 impl Matcher<'_> {
     pub(super) fn matches(&mut self, id: FeedId) -> bool {
         let known = &mut self.matches.known[id as usize];
         *known.get_or_insert_with(|| self.patterns.matches(&self.feeds.get(id).name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_groups_remember_of_feeds_is_bounded_for_all_together() {
+        const FEEDS: usize = 100_000;
+        let mut feeds = Feeds::default();
+        for number in 0..FEEDS {
+            feeds.intern(&format!("a.{number}").parse().unwrap());
+        }
+        let mut groups = Groups::default();
+        let patterns =
+            |number| Patterns::new(vec![format!("a.*.{number}").parse().unwrap()], 1).unwrap();
+        let ids: Vec<_> = (0..500)
+            .map(|number| groups.join(&patterns(number), &mut feeds, 0))
+            .collect();
+        for &id in &ids {
+            assert!(!groups.get(id).matcher(&feeds).matches(7));
+            assert!(groups.remembered.load(Relaxed) <= REMEMBERED);
+        }
+        assert!(groups.remembered.load(Relaxed) > REMEMBERED - FEEDS);
+        ids.iter().for_each(|&id| groups.leave(id, &mut feeds));
+        assert_eq!(groups.remembered.load(Relaxed), 0);
     }
 }

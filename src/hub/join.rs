@@ -152,6 +152,8 @@ impl Shared {
             Lookup::Ahead if position.sequence() > self.log.bounds().await?.last.sequence() => {
                 Ok(false)
             }
+            // Where the log held nothing any more there is nothing to wait for.
+            Lookup::Ahead if !position.has_check() => Ok(self.log_has(position).await?),
             Lookup::Ahead => {
                 self.wait_for(position.sequence()).await?;
                 Box::pin(self.is_ours(position)).await
@@ -170,5 +172,75 @@ impl Shared {
     async fn log_has(&self, position: Position) -> Result<bool, LogError> {
         let found = self.log.position_at(position.sequence()).await?;
         Ok(found.is_none_or(|found| found == position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Message;
+    use crate::hub::{Hub, HubLimits, Signal, WindowLimits};
+    use crate::log::{Append, Log, MemoryLimits, MemoryLog};
+    use crate::wire::Say;
+
+    async fn hub(log_events: usize) -> Hub {
+        let bytes = 1 << 20;
+        let log = MemoryLog::new(MemoryLimits {
+            bytes,
+            events: log_events,
+            keys: 1,
+        });
+        let window = WindowLimits {
+            bytes: bytes as u64,
+            events: 1000,
+        };
+        let limits = HubLimits {
+            window,
+            readers: 10,
+        };
+        let hub = Hub::new(Log::Memory(log), limits, Default::default());
+        tokio::spawn(hub.clone().follow());
+        let mut status = hub.status();
+        let live = |status: &Status| *status == Status::Live;
+        status.wait_for(live).await.unwrap();
+        hub
+    }
+
+    async fn publish(hub: &Hub) -> Position {
+        let append = Append {
+            message: Message::new("a".parse().unwrap(), "1"),
+            idempotency_key: None,
+        };
+        let sequence = hub.log().append(append).await.unwrap().sequence;
+        let found = hub.position_of(sequence, Duration::from_secs(30));
+        found.await.unwrap().unwrap()
+    }
+
+    async fn join(hub: &Hub, start: Start) -> Joined {
+        let patterns = Patterns::new(vec!["a".parse().unwrap()], 1).unwrap();
+        hub.join(patterns, start).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_start_of_the_log_is_an_id_even_where_the_window_reaches_further_back() {
+        let hub = hub(2).await;
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(publish(&hub).await);
+        }
+        let opening = join(&hub, Start::First).await.opening;
+        assert_eq!(opening, "2-000000");
+        let mut again = join(&hub, Start::After(opening.parse().unwrap())).await;
+        let Signal::Events(entries) = again.reader.next().await else {
+            panic!("the two events that the log holds");
+        };
+        let found: Vec<_> = entries.iter().map(|entry| entry.position()).collect();
+        assert_eq!(found, ids[2..]);
+        // Where the log holds an event, it is not of this log still.
+        let mut foreign = join(&hub, Start::After(Position::before(4))).await;
+        let Signal::Notice(notice) = foreign.reader.next().await else {
+            panic!("a reset");
+        };
+        assert_eq!(notice.say, Say::Reset {});
     }
 }

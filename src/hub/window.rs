@@ -127,6 +127,12 @@ impl Window {
         (position.sequence() == sequence).then_some(position)
     }
 
+    /// The index of the first entry that does not stand before `sequence`.
+    pub(super) fn index_from(&self, sequence: u64) -> usize {
+        self.slots
+            .partition_point(|slot| slot.entry.sequence() < sequence)
+    }
+
     pub(super) fn lookup(&self, position: Position) -> Lookup {
         let sequence = position.sequence();
         if sequence > self.head.sequence() {
@@ -137,8 +143,9 @@ impl Window {
         }
         match self.find(sequence) {
             Some(found) if found == position => Lookup::Ours,
-            Some(_) => Lookup::Foreign,
-            None => Lookup::Unknown,
+            // A place without a check was told where the log held no event any more; the window may still.
+            Some(_) if position.has_check() => Lookup::Foreign,
+            Some(_) | None => Lookup::Unknown,
         }
     }
 

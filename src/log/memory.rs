@@ -15,6 +15,8 @@ pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const EVENT_OVERHEAD: usize = size_of::<Event>() + size_of::<Arc<Event>>() + 16;
 /// How many events one step of a follower brings at most.
 const FOLLOW_BATCH: usize = 1024;
+/// How many events a read passes over at most, since all others wait for it.
+const READ_SCAN: u64 = 16_384;
 
 /// How much a memory log holds; beyond that the oldest events go.
 #[derive(Clone, Copy, Debug)]
@@ -152,8 +154,13 @@ impl MemoryLog {
             created: self.shared.created,
         };
         let mut bytes = 0;
-        let last = range.through.min(state.last.sequence());
-        for sequence in (range.after + 1).max(first)..=last {
+        let start = (range.after + 1).max(first);
+        let mut last = range.through.min(state.last.sequence());
+        if last >= start.saturating_add(READ_SCAN) {
+            last = start + READ_SCAN - 1;
+            batch.through = last;
+        }
+        for sequence in start..=last {
             let Some(event) = state.at(sequence) else {
                 break;
             };
@@ -276,4 +283,43 @@ fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_of_a_rare_feed_passes_over_the_others_in_steps() {
+        let log = MemoryLog::new(MemoryLimits {
+            bytes: 1 << 30,
+            events: usize::MAX,
+            keys: 1,
+        });
+        let last = 2 * READ_SCAN + 1;
+        for sequence in 1..=last {
+            let feed = if sequence == last { "rare" } else { "common" };
+            let append = Append {
+                message: Message::new(feed.parse().unwrap(), "1"),
+                idempotency_key: None,
+            };
+            log.append(append).unwrap();
+        }
+        let select = Select::Feed("rare".parse().unwrap());
+        let limit = Limit {
+            events: 10,
+            bytes: 1000,
+        };
+        let mut range = Range {
+            after: 0,
+            through: last,
+        };
+        let mut reads = Vec::new();
+        while range.after < last {
+            let batch = log.read(range, &select, limit);
+            reads.push((batch.through, batch.events.len()));
+            range.after = batch.through;
+        }
+        assert_eq!(reads, [(READ_SCAN, 0), (2 * READ_SCAN, 0), (last, 1)]);
+    }
 }

@@ -193,7 +193,8 @@ impl Model {
         let Ok(id) = id.parse::<Position>() else {
             return Welcome::Reset;
         };
-        let held = id.sequence() >= self.first() || id.sequence() > floor;
+        // A place without a check is one where the log held nothing any more, though the window may.
+        let held = id.sequence() >= self.first() || id.has_check() && id.sequence() > floor;
         let known = self.event(id.sequence()).map(|event| event.position);
         match id {
             Position::START => Welcome::Welcome,

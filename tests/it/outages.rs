@@ -12,6 +12,8 @@ on_both!(
     a_store_rolled_back_under_a_replica_resets_its_readers_to_what_both_share,
     a_store_rolled_back_while_all_were_down_resets_those_who_were_beyond_it,
     a_stream_that_was_made_anew_resets_all_readers,
+    a_store_rolled_back_whose_beginning_has_expired_resets_its_readers_to_what_both_share,
+    who_joins_where_the_end_of_the_stream_is_of_others_gets_what_comes_and_nothing_older,
 );
 
 async fn replica(server: &NatsServer) -> Replica {
@@ -172,6 +174,60 @@ async fn a_stream_that_was_made_anew_resets_all_readers(version: Version) {
     assert_eq!(stream.event().await.kind, "hub:reset");
     live(&replica).await;
     replica.publish("a", "new").await;
+    assert_eq!(stream.data(1).await, ["new"]);
+}
+
+/// The window holds events that the log has lost since: they say nothing about what both share.
+async fn a_store_rolled_back_whose_beginning_has_expired_resets_its_readers_to_what_both_share(
+    version: Version,
+) {
+    let mut server = NatsServer::start(version);
+    let replica = replica(&server).await;
+    let (mut stream, _) = Stream::open(&replica, "/feeds/a").await;
+    let mut ids = Vec::new();
+    for n in 1..=10 {
+        ids.push(replica.publish("a", n.to_string()).await);
+    }
+    let client = server.client().await;
+    client
+        .request("$JS.API.STREAM.PURGE.TIDINGS", r#"{"keep":2}"#.into())
+        .await
+        .unwrap();
+    let older = older_store(&mut server);
+    live_again(&replica).await;
+    replica.publish("a", "11").await;
+    stream.data(11).await;
+    restore(&mut server, older.path());
+    let reset = stream.event().await;
+    assert_eq!(
+        (reset.kind.as_str(), reset.id),
+        ("hub:reset", ids[9].to_string())
+    );
+}
+
+/// The stream has other subjects too, and more of them than the window reaches back.
+async fn who_joins_where_the_end_of_the_stream_is_of_others_gets_what_comes_and_nothing_older(
+    version: Version,
+) {
+    let server = NatsServer::start(version);
+    let client = server.client().await;
+    let config = r#"{"name":"TIDINGS","subjects":["feeds.>","others"],"storage":"file","duplicate_window":120000000000}"#;
+    client
+        .request("$JS.API.STREAM.CREATE.TIDINGS", config.into())
+        .await
+        .unwrap();
+    let publish = async |subject: &'static str, data: &'static str| {
+        let reply = client.request(subject, data.into());
+        reply.await.expect("it is stored");
+    };
+    publish("feeds.a", "old").await;
+    for _ in 0..20 {
+        publish("others", "-").await;
+    }
+    let replica = Replica::start(&["--nats", &server.url(), "--window-events", "10"]).await;
+    let (mut stream, first) = Stream::open(&replica, "/feeds/a").await;
+    assert!(first.id.starts_with("21-"), "{first:?}");
+    publish("feeds.a", "new").await;
     assert_eq!(stream.data(1).await, ["new"]);
 }
 

@@ -82,9 +82,12 @@ impl Conn {
         Written::All
     }
 
-    /// Keeps what the socket did not take.
+    /// Keeps what the socket did not take, after what it had not taken before.
     pub(super) fn keep(&mut self, rest: Bytes) {
-        self.left = rest;
+        self.left = match self.left.is_empty() {
+            true => rest,
+            false => [&self.left[..], &rest].concat().into(),
+        };
     }
 
     pub(super) fn is_blocked(&self) -> bool {

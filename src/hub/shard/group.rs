@@ -21,7 +21,7 @@ pub(super) struct Group {
     pub(super) members: Vec<u32>,
     /// Set where others may join: it listens to its patterns' bell.
     pub(super) common: Option<Common>,
-    /// Groups that wait for the reader's return, or for the next bell, to merge with this one.
+    /// Groups that wait for the reader's return, or for something to come, to merge with this one.
     pub(super) waiting: Vec<u32>,
     /// Tells it from others that had its number.
     pub(super) serial: u64,
@@ -62,14 +62,14 @@ impl Shard {
         self.unfinished.push(group);
     }
 
-    /// The same at a ring of its bell, which is for those too that wait for it.
-    pub(super) fn ring(&mut self, group: u32) {
+    /// The same, and then for those who wait for it.
+    pub(super) fn advance_all(&mut self, group: u32) {
         self.advance(group);
-        let Some(known) = self.groups.get_mut(group as usize) else {
-            return;
-        };
-        let waiting = std::mem::take(&mut known.waiting);
-        waiting.into_iter().for_each(|one| self.advance(one));
+        let known = self.groups.get_mut(group as usize);
+        if let Some(known) = known.filter(|known| known.reader.is_some()) {
+            let waiting = std::mem::take(&mut known.waiting);
+            waiting.into_iter().for_each(|one| self.advance(one));
+        }
     }
 
     /// The group of this number, unless another has it by now.
@@ -123,7 +123,12 @@ impl Shard {
         known.spoke = self.tick;
         let stats = &self.desk.stats;
         stats.writes.fetch_add(1, Relaxed);
-        match known.write(frame.bytes()) {
+        // One whose group's reader is away may be blocked by a heartbeat.
+        let written = match known.is_blocked() {
+            true => Written::Part(0),
+            false => known.write(frame.bytes()),
+        };
+        match written {
             Written::All => {
                 stats.bytes.fetch_add(frame.bytes().len() as u64, Relaxed);
                 1
@@ -220,7 +225,7 @@ impl Shard {
         };
         self.advance(common);
         if self.common.get(&key) != Some(&common) {
-            return false; // it ended meanwhile, with its last member
+            return false; // it has ended, and another may have its number
         }
         let Some((one, other)) = self.groups.get2_mut(group as usize, common as usize) else {
             return false;
@@ -246,8 +251,8 @@ impl Shard {
                 self.join(group, common);
                 true
             }
-            // One of them is ahead of the follower, which will ring for both.
             (Some(Progress::Live), Some(Progress::Live)) => {
+                // One of them is ahead of what was followed: they meet when there is something for them.
                 other.waiting.push(group);
                 true
             }

@@ -21,6 +21,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
+#[cfg(test)]
+mod tests;
+
 /// The token of a shard's waker.
 const WAKER: Token = Token(usize::MAX);
 
@@ -39,7 +42,7 @@ pub(super) struct Shard {
     wheel: Wheel,
     /// The time of this round.
     pub(super) tick: Tick,
-    /// Groups of a single member that had their turn and have more to send.
+    /// Groups that had their turn and have more to send.
     pub(super) unfinished: Vec<u32>,
     ending: Option<Closing>,
     stopped: bool,
@@ -90,11 +93,11 @@ impl Shard {
             let orders = std::mem::take(&mut *self.desk.inbox.lock());
             orders.into_iter().for_each(|order| self.on_order(order));
             heard = self.desk.ear.take(heard);
+            heard.append(&mut self.unfinished);
+            heard.sort_unstable();
+            heard.dedup();
             for group in heard.drain(..) {
-                self.ring(group);
-            }
-            for group in std::mem::take(&mut self.unfinished) {
-                self.advance(group);
+                self.advance_all(group);
             }
             self.heartbeats();
         }
@@ -225,7 +228,12 @@ impl Shard {
     fn end_all(&mut self, reason: Closing) {
         self.ending = Some(reason);
         let all: Vec<usize> = self.conns.iter().map(|(id, _)| id).collect();
-        all.into_iter().for_each(|id| self.end(id, reason));
+        for id in all {
+            // Those who went on when another left its group may have found their client gone.
+            if self.conns.contains(id) {
+                self.end(id, reason);
+            }
+        }
     }
 
     /// Tells a client that its stream ends, and closes it once the socket has taken that.
@@ -284,9 +292,6 @@ impl Shard {
         let Some(group) = self.groups.get_mut(known.group as usize) else {
             return;
         };
-        if group.reader.is_none() && group.common.is_some() {
-            return; // a socket that turned out to be full could not go on by itself
-        }
         let live = group.reader.as_mut().and_then(Reader::live_position);
         let (bytes, told) = heartbeat(group.form, live, known.told);
         // Nothing has to be sent anew after it: it has no id to go back to.

@@ -15,7 +15,7 @@ pub(super) struct Wheel {
     step: Duration,
     /// Everything due up to and including this tick was given out.
     done: Tick,
-    slots: Vec<Vec<u32>>,
+    slots: Vec<Vec<(u32, Tick)>>,
     entries: usize,
 }
 
@@ -48,7 +48,7 @@ impl Wheel {
     /// Notes a name; returns when it will be given out, which is after the next look.
     pub(super) fn insert(&mut self, name: u32, after: Tick) -> Tick {
         let due = self.now().max(self.done) + after.clamp(1, SLOTS - 1);
-        self.slots[(due % SLOTS) as usize].push(name);
+        self.slots[(due % SLOTS) as usize].push((name, due));
         self.entries += 1;
         due
     }
@@ -59,9 +59,11 @@ impl Wheel {
         // After a long pause every slot is looked at once.
         let first = (self.done + 1).max(now.saturating_sub(SLOTS - 1));
         for tick in first..=now {
-            let slot = std::mem::take(&mut self.slots[(tick % SLOTS) as usize]);
-            self.entries -= slot.len();
-            due.extend(slot.into_iter().map(|name| (name, tick)));
+            // What was noted after a pause may stand in a slot of the past, and is due at its next turn.
+            let slot = &mut self.slots[(tick % SLOTS) as usize];
+            let known = slot.len();
+            due.extend(slot.extract_if(.., |(_, due)| *due <= now));
+            self.entries -= known - slot.len();
         }
         self.done = self.done.max(now);
     }
@@ -75,5 +77,48 @@ impl Wheel {
             .find(|ahead| !self.slots[((self.done + ahead) % SLOTS) as usize].is_empty())?;
         let at = self.step * (self.done + ahead);
         Some(at.saturating_sub(self.began.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_secs(1);
+
+    /// A wheel that has not been looked at for this long.
+    fn after_a_pause_of(steps: u32) -> Wheel {
+        let mut wheel = Wheel::new(STEP * (SLOTS / 2));
+        wheel.began -= STEP * steps;
+        wheel
+    }
+
+    fn taken(wheel: &mut Wheel) -> Vec<(u32, Tick)> {
+        let mut due = Vec::new();
+        wheel.take_due(&mut due);
+        due
+    }
+
+    #[test]
+    fn what_is_noted_after_a_long_pause_is_given_out_when_it_is_due() {
+        for pause in [1, 60, 127, 128, 1000, 100_000] {
+            let mut wheel = after_a_pause_of(pause);
+            let due = wheel.insert(7, 60);
+            assert!(taken(&mut wheel).is_empty(), "after {pause}");
+            wheel.began -= STEP * 60;
+            assert_eq!(taken(&mut wheel), [(7, due)], "after {pause}");
+            assert_eq!(wheel.pause(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_overdue_is_given_out_once() {
+        let mut wheel = after_a_pause_of(0);
+        let due = wheel.insert(7, 60);
+        wheel.began -= STEP * 10_000;
+        assert_eq!(wheel.pause(), Some(Duration::ZERO));
+        assert_eq!(taken(&mut wheel), [(7, due)]);
+        assert!(taken(&mut wheel).is_empty());
+        assert_eq!(wheel.pause(), None);
     }
 }

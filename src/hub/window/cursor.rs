@@ -77,6 +77,9 @@ impl Window {
     /// reaches.
     pub(in crate::hub) fn join_last(&mut self, patterns: &Patterns, count: usize) -> Cursor {
         let mut cursor = self.join(patterns, self.head);
+        if count == 0 {
+            return cursor;
+        }
         let group = self.groups.get(cursor.group);
         let mut oldest = None;
         if let Some(feed) = group.single {

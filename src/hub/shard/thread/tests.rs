@@ -1,0 +1,206 @@
+//! A shard that is moved by hand.
+
+use super::*;
+use crate::event::{Feed, Message, Patterns, Position};
+use crate::hub::shard::Back;
+use crate::hub::{Hub, HubLimits, Joined, Start, Status, WindowLimits};
+use crate::log::{Append, Log, MemoryLimits, MemoryLog};
+use std::io::Read;
+use std::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// More than a socket takes whose other end does not read.
+const LARGE: usize = 8 << 20;
+
+/// A shard without its thread: each test moves it by hand.
+struct Bench {
+    hub: Hub,
+    shard: Shard,
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let most = 1 << 30;
+        let log = MemoryLog::new(MemoryLimits {
+            bytes: most,
+            events: most,
+            keys: 1,
+        });
+        let window = WindowLimits {
+            bytes: most as u64,
+            events: most,
+        };
+        let limits = HubLimits {
+            window,
+            readers: 100,
+        };
+        let hub = Hub::new(Log::Memory(log), limits, Default::default());
+        tokio::spawn(hub.clone().follow());
+        let mut status = hub.status();
+        status
+            .wait_for(|status| *status == Status::Live)
+            .await
+            .unwrap();
+        let settings = StreamSettings {
+            heartbeat_seconds: 15,
+            shards: None,
+            retry_ms: 2000,
+        };
+        Self {
+            shard: Shard::new(hub.shared.clone(), settings).unwrap(),
+            hub,
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+            places: Arc::new(Semaphore::new(100)),
+        }
+    }
+
+    async fn publish(&self, bytes: usize) -> Position {
+        let feed: Feed = "a.b".parse().unwrap();
+        let append = Append {
+            message: Message::new(feed, vec![b'x'; bytes]),
+            idempotency_key: None,
+        };
+        let sequence = self.hub.log().append(append).await.unwrap().sequence;
+        let found = self.hub.position_of(sequence, Duration::from_secs(30));
+        found.await.unwrap().unwrap()
+    }
+
+    /// A new connection, its number, and the client's end of it.
+    async fn admit(&mut self) -> (usize, std::net::TcpStream) {
+        self.admit_at(None).await
+    }
+
+    /// The same, of a reader that goes on after this position.
+    async fn admit_at(&mut self, after: Option<Position>) -> (usize, std::net::TcpStream) {
+        let patterns = Patterns::new(vec!["a.>".parse().unwrap()], 1).unwrap();
+        let joined = self.hub.join(patterns, Start::Now).await.unwrap();
+        let Joined {
+            mut reader,
+            place,
+            opening,
+        } = joined;
+        if let Some(after) = after {
+            reader.rewind(after);
+        }
+        let client = std::net::TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = self.listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let conn = self.shard.conns.vacant_key();
+        self.shard.admit(Handed {
+            socket,
+            reader,
+            place,
+            permit: self.places.clone().try_acquire_owned().unwrap(),
+            form: Form::Sse,
+            told: opening.parse().ok(),
+        });
+        (conn, client)
+    }
+
+    fn is_common(&self, conn: usize) -> bool {
+        let group = self.shard.conns[conn].group;
+        self.shard.groups[group as usize].common.is_some()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_does_not_merge_with_one_that_falls_behind_at_that_moment() {
+    let mut bench = Bench::new().await;
+    let (slow, _client) = bench.admit().await;
+    assert!(bench.is_common(slow));
+    // The shard has not heard of it yet when the next reader comes.
+    bench.publish(LARGE).await;
+    let (quick, _other) = bench.admit().await;
+    assert!(bench.shard.conns[slow].is_blocked());
+    let of = |conn: usize| bench.shard.conns[conn].group;
+    assert_ne!(of(slow), of(quick));
+    assert!(bench.is_common(quick));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_takes_no_heartbeat_is_sent_no_torn_chunk_when_its_reader_is_back() {
+    let mut bench = Bench::new().await;
+    let (conn, mut client) = bench.admit().await;
+    let group = bench.shard.conns[conn].group;
+    // Fill the socket to the brim; what fits no more is dropped.
+    let filler = vec![b'-'; LARGE];
+    while bench.shard.conns[conn].write(&filler) == Written::All {}
+    // Its reader is away when a heartbeat is due.
+    let known = &mut bench.shard.groups[group as usize];
+    let serial = known.serial;
+    let mut reader = known.reader.take().unwrap();
+    bench.shard.heartbeat(conn);
+    assert!(bench.shard.conns[conn].is_blocked());
+    let last = bench.publish(3).await;
+    let signal = Some(reader.next().await);
+    bench.shard.back(Back {
+        group: group as usize,
+        serial,
+        reader,
+        signal,
+    });
+    // The client reads on.
+    client
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let mut text = Vec::new();
+    for _ in 0..3 {
+        let _ = client.read_to_end(&mut text);
+        bench.shard.on_event(conn, false, true);
+    }
+    let tail = text.iter().skip_while(|&&byte| byte == b'-').copied();
+    let tail = String::from_utf8(tail.collect()).unwrap();
+    let event = format!("id: {last}\ndata: xxx\n\n");
+    let expected = format!("2\r\n:\n\r\n{:x}\r\n{event}\r\n", event.len());
+    assert_eq!(tail, expected);
+    assert!(bench.is_common(bench.shard.conns.iter().next().unwrap().0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_gone_when_the_streams_end_is_no_harm() {
+    let mut bench = Bench::new().await;
+    let (one, _client) = bench.admit().await;
+    let group = bench.shard.conns[one].group;
+    // The reader of the common group is away, and another connection waits for it.
+    let away = bench.shard.groups[group as usize].reader.take();
+    let (other, client) = bench.admit().await;
+    assert_eq!(
+        bench.shard.groups[group as usize].waiting,
+        [bench.shard.conns[other].group]
+    );
+    drop(client);
+    bench.publish(LARGE).await;
+    while bench.shard.conns[other].write(b"?") != Written::Gone {}
+    bench.shard.end_all(Closing::Drain);
+    assert_eq!(bench.shard.desk.stats.connections.load(Relaxed), 0);
+    drop(away);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_is_ahead_of_what_was_followed_waits_in_peace() {
+    let mut bench = Bench::new().await;
+    let (one, mut client) = bench.admit().await;
+    let (ahead, mut other) = bench.admit_at(Some(Position::before(3))).await;
+    assert!(bench.shard.unfinished.is_empty());
+    let common = bench.shard.conns[one].group;
+    let mut ids = Vec::new();
+    for followed in 0..3 {
+        assert_eq!(bench.shard.conns[ahead].group == common, followed == 2);
+        ids.push(bench.publish(1).await);
+        bench.shard.advance_all(common);
+        assert!(bench.shard.unfinished.is_empty());
+    }
+    let text = |client: &mut std::net::TcpStream| {
+        client
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let mut text = String::new();
+        let _ = client.read_to_string(&mut text);
+        let of = text.lines().filter_map(|line| line.strip_prefix("id: "));
+        of.map(|id| id.parse().unwrap()).collect::<Vec<Position>>()
+    };
+    assert_eq!(text(&mut client), ids);
+    assert_eq!(text(&mut other), ids[2..]);
+}
