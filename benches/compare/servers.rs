@@ -139,10 +139,10 @@ fn nchan(folder: &Path, address: SocketAddr) -> anyhow::Result<Command> {
         "load_module {NCHAN};
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 16000;
+worker_rlimit_nofile 19000;
 pid {here}/pid;
 error_log {here}/error.log;
-events {{ worker_connections 15900; }}
+events {{ worker_connections 18900; }}
 http {{
     access_log off;
     client_body_temp_path {here}/body;
