@@ -47,6 +47,8 @@ pub(super) async fn one(
         .transpose()?;
     let idempotency_key = text(&headers, "idempotency-key")?.map(str::to_owned);
     let data = read(body, service.max_event_bytes, "an event").await?;
+    // Copied: a slice would keep the connection's whole read buffer for as long as the event is kept.
+    let data = Bytes::copy_from_slice(&data);
     let message = Message {
         kind,
         key,

@@ -242,7 +242,7 @@ impl Shared {
 
     /// The largest message with its headers that is taken now, in bytes.
     fn max_message(&self) -> usize {
-        let server = self.api.link.client.max_payload();
+        let server = self.api.link.client().max_payload();
         let stream = self.opened.lock().as_ref().and_then(|o| o.max_message);
         stream.map_or(server, |stream| stream.min(server))
     }

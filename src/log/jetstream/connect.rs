@@ -7,7 +7,7 @@ use async_nats::rustls::crypto::ring;
 use async_nats::rustls::pki_types::pem::PemObject;
 use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_nats::rustls::{ClientConfig, RootCertStore};
-use async_nats::{Auth, AuthError, ConnectOptions, ServerAddr};
+use async_nats::{Auth, AuthError, Client, ConnectOptions, ServerAddr};
 use futures::FutureExt;
 use nkeys::{KeyPair, KeyPairType};
 use percent_encoding::percent_decode_str;
@@ -46,6 +46,31 @@ pub(super) fn connect(settings: &NatsSettings) -> Result<Link, LogError> {
     let identity = identity(settings, embedded)?;
     let notes = Notes::new(settings);
     let alive = Arc::new(());
+    // A name, a file or an address that can't be right is told before anything is tried.
+    let tls = tls(settings, &servers)?;
+    let made = (settings.clone(), notes.clone(), Arc::downgrade(&alive));
+    let make = move || {
+        let (settings, notes, alive) = &made;
+        client(
+            settings,
+            &servers,
+            identity.clone(),
+            tls.clone(),
+            notes,
+            alive.clone(),
+        )
+    };
+    Link::new(Arc::new(make), notes, settings.timeout(), alive)
+}
+
+fn client(
+    settings: &NatsSettings,
+    servers: &[ServerAddr],
+    identity: Identity,
+    tls: ClientConfig,
+    notes: &Arc<Notes>,
+    alive: Weak<()>,
+) -> Result<Client, LogError> {
     let options = with_identity(identity)
         .name("tidings")
         .retry_on_initial_connect()
@@ -54,11 +79,11 @@ pub(super) fn connect(settings: &NatsSettings) -> Result<Link, LogError> {
         .subscription_capacity(SUBSCRIPTION_MESSAGES)
         .custom_inbox_prefix(&settings.inbox_prefix)
         .require_tls(wants_tls(settings))
-        .tls_client_config(tls(settings, &servers)?);
-    let options = with_notes(options, &notes, Arc::downgrade(&alive));
+        .tls_client_config(tls);
+    let options = with_notes(options, notes, alive);
     // With `retry_on_initial_connect` it never waits.
-    match options.connect(&servers[..]).now_or_never() {
-        Some(Ok(client)) => Ok(Link::new(client, notes, settings.timeout(), alive)),
+    match options.connect(servers).now_or_never() {
+        Some(Ok(client)) => Ok(client),
         Some(Err(error)) => Err(wrong("--nats", &error.to_string())),
         None => Err(wrong("--nats", "the client waits where it should not")),
     }

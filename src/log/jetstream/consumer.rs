@@ -148,7 +148,7 @@ impl Consumer {
         let _ = self
             .api
             .link
-            .client
+            .client()
             .publish_with_reply(subject, self.inbox.clone(), payload)
             .await;
     }

@@ -90,6 +90,10 @@ impl Follow {
         let suspect = suspect.map_err(failed)?;
         let start = suspect.as_ref().map_or(after, |message| message.seq);
         let consumer = Consumer::create(&shared.api, Mode::Push, opened.epoch, start, filter).await;
+        // The first message may come before the answer, and cut the connection.
+        if consumer.is_err() {
+            shared.suspects.cut_after(start);
+        }
         let consumer = consumer.map_err(failed)?;
         let info = shared.still(&opened).await?;
         if info.state.last_seq < after {
@@ -200,10 +204,11 @@ impl Follow {
             }
         };
         self.heard = Instant::now();
-        if message.status.is_some() {
+        // By its reply subject, and not by its status: that a publisher can write too.
+        let place = message.reply.as_deref().and_then(Place::parse);
+        if place.is_none() && message.status.is_some() {
             return self.take_status(message);
         }
-        let place = message.reply.as_deref().and_then(Place::parse);
         // What others send to the inbox is none of ours.
         let Some(place) = place.filter(|place| place.consumer == self.consumer.name()) else {
             return;

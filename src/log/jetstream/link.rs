@@ -1,10 +1,12 @@
 //! The connection as the log sees it: whether it stands, since when, why not, and questions over it.
 
 use crate::config::{NatsSettings, without_user};
+use crate::log::LogError;
 use async_nats::client::{RequestErrorKind, Statistics};
 use async_nats::connection::State;
 use async_nats::{Client, Event, HeaderMap, Message, Request, Server, ServerError, Subscriber};
 use bytes::Bytes;
+use parking_lot::RwLock;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,15 +27,30 @@ pub enum ConnectionState {
     Disconnected(String),
 }
 
-/// Which of a client's connections, counted from 1: what was known over one may not hold over the next.
+/// Which of the connections, by its client and counted from 1: what was known over one may not hold over the
+/// next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epoch(u64);
+pub(super) struct Epoch {
+    client: u64,
+    connection: u64,
+}
+
+/// Makes a client, as the first one was made.
+pub(super) type Make = dyn Fn() -> Result<Client, LogError> + Send + Sync;
+
+/// The client that is used now.
+struct Current {
+    client: Client,
+    statistics: Arc<Statistics>,
+    /// Rises from client to client.
+    number: u64,
+}
 
 /// A client with what it has been told.
 #[derive(Clone)]
 pub(super) struct Link {
-    pub(super) client: Client,
-    statistics: Arc<Statistics>,
+    current: Arc<RwLock<Current>>,
+    make: Arc<Make>,
     notes: Arc<Notes>,
     /// How long an answer may take.
     pub(super) timeout: Duration,
@@ -145,24 +162,60 @@ fn is_refusal(text: &str) -> bool {
 
 impl Link {
     pub(super) fn new(
-        client: Client,
+        make: Arc<Make>,
         notes: Arc<Notes>,
         timeout: Duration,
         alive: Arc<()>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, LogError> {
+        let client = make()?;
+        let current = Current {
             statistics: client.statistics(),
             client,
+            number: 1,
+        };
+        Ok(Self {
+            current: Arc::new(RwLock::new(current)),
+            make,
             notes,
             timeout,
             _alive: alive,
+        })
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.current.read().client.clone()
+    }
+
+    /// Puts another client in the place of one that has died: async-nats panics, and its task with it, over
+    /// some messages that anybody may publish (a bare CR in a header).
+    fn replace(&self, died: u64) {
+        let mut current = self.current.write();
+        if current.number != died {
+            return; // another has seen it too
+        }
+        match (self.make)() {
+            Ok(client) => {
+                tracing::warn!("the NATS client has died, and is replaced");
+                *current = Current {
+                    statistics: client.statistics(),
+                    client,
+                    number: died + 1,
+                };
+            }
+            Err(error) => {
+                tracing::error!(%error, "the NATS client has died, and can't be replaced")
+            }
         }
     }
 
     /// The connection that stands now, or why there is none.
     pub(super) fn current(&self) -> Result<Epoch, String> {
-        match self.client.connection_state() {
-            State::Connected => Ok(Epoch(self.statistics.connects.load(Ordering::Relaxed))),
+        let current = self.current.read();
+        match current.client.connection_state() {
+            State::Connected => Ok(Epoch {
+                client: current.number,
+                connection: current.statistics.connects.load(Ordering::Relaxed),
+            }),
             State::Pending | State::Disconnected => {
                 let news = self.notes.news.borrow();
                 let problem = news.problem.as_deref().unwrap_or("no answer yet");
@@ -238,6 +291,7 @@ impl Link {
         payload: Bytes,
     ) -> Result<Message, Failure> {
         let epoch = self.current().map_err(Failure::NotConnected)?;
+        let client = self.client();
         let request = Request {
             payload: Some(payload),
             headers,
@@ -253,13 +307,17 @@ impl Link {
         }
         tokio::select! {
             biased;
-            answer = self.client.send_request(subject.clone(), request) => {
+            answer = client.send_request(subject.clone(), request) => {
                 answer.map_err(|error| match error.kind() {
+                    RequestErrorKind::Other => {
+                        self.replace(epoch.client);
+                        Failure::Cut
+                    }
                     RequestErrorKind::NoResponders => Failure::NoResponders,
                     RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
                         Failure::Invalid(error.to_string())
                     }
-                    RequestErrorKind::TimedOut | RequestErrorKind::Other => Failure::Cut,
+                    RequestErrorKind::TimedOut => Failure::Cut,
                 })
             }
             failure = Self::refused(news, refusals, &subject) => Err(failure),
@@ -271,13 +329,14 @@ impl Link {
     /// Says something that has no answer.
     pub(super) async fn say(&self, subject: String, payload: Bytes) {
         // It fails only where the client has ended, and then nobody is left to hear it.
-        let _ = self.client.publish(subject, payload).await;
+        let _ = self.client().publish(subject, payload).await;
     }
 
     /// A fresh inbox, and what comes to it.
     pub(super) async fn inbox(&self) -> Result<(String, Subscriber), Failure> {
-        let inbox = self.client.new_inbox();
-        match self.client.subscribe(inbox.clone()).await {
+        let client = self.client();
+        let inbox = client.new_inbox();
+        match client.subscribe(inbox.clone()).await {
             Ok(subscriber) => Ok((inbox, subscriber)),
             Err(error) => Err(Failure::Invalid(error.to_string())),
         }

@@ -129,7 +129,10 @@ impl Reading<'_> {
                 }
                 Heard::Silence => return self.silence().await,
             };
-            match message.status.map(|status| pull_status(status, &message)) {
+            // A delivery is told by its reply subject: a status is what a publisher can write too.
+            let delivered = message.reply.as_deref().and_then(Place::parse).is_some();
+            let status = message.status.filter(|_| !delivered);
+            match status.map(|status| pull_status(status, &message)) {
                 None => self.take(consumer, &message, delivery).await?,
                 Some(Status::Nothing) => {}
                 Some(Status::Over) if *delivery == before => return Ok(Pulled::TooLarge),
