@@ -198,6 +198,12 @@ impl<F: Fn() -> Usage> Looked<F> {
             "log_dropped_keys",
             "Events from NATS whose key may not be sent",
             log.dropped_keys.load(Relaxed),
+        )?;
+        counter(
+            to,
+            "log_unreadable_messages",
+            "NATS messages that had to be fetched singly, for their headers or subject",
+            log.unreadable_messages.load(Relaxed),
         )
     }
 }

@@ -22,11 +22,13 @@ mod append;
 mod connect;
 mod consumer;
 mod follow;
+mod headers;
+mod jump;
 mod link;
 mod message;
 mod read;
+mod singly;
 mod stream;
-mod suspects;
 
 pub(super) use follow::Follow;
 pub use link::ConnectionState;
@@ -39,8 +41,8 @@ use api::{Api, StreamInfo};
 use link::Epoch;
 use message::Decoder;
 use parking_lot::Mutex;
+use singly::Caution;
 use std::sync::Arc;
-use suspects::Suspects;
 use tokio::sync::Semaphore;
 
 /// How many appends may wait for their answers at once; one more is refused.
@@ -65,7 +67,7 @@ struct Shared {
     appends: Semaphore,
     /// What the last [`JetStreamLog::open`] found.
     opened: Mutex<Option<Opened>>,
-    suspects: Suspects,
+    caution: Caution,
 }
 
 /// The stream as it was when it was last opened.
@@ -101,7 +103,7 @@ impl JetStreamLog {
             counters: Arc::default(),
             appends: Semaphore::new(OUTSTANDING_APPENDS),
             opened: Mutex::default(),
-            suspects: Suspects::default(),
+            caution: Caution::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),

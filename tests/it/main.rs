@@ -10,6 +10,7 @@ mod replica;
 mod seed;
 mod sse;
 mod tools;
+mod unreadable;
 
 mod anonymous;
 mod batch;

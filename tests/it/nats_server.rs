@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidings::config::{CreateStream, NatsSettings};
 
 /// Runs each claim against both servers.
@@ -131,6 +131,33 @@ impl NatsServer {
         self.signal("TERM");
         let mut child = self.child.take().expect("it runs");
         child.wait().expect("nats-server ends");
+    }
+
+    /// Stops it in its tracks, and returns once none of its threads runs: a signal is only on its way when `kill`
+    /// returns.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        let pid = self.child.as_ref().expect("it runs").id();
+        let threads = format!("/proc/{pid}/task");
+        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let path = thread.expect("a thread").path().join("stat");
+            let stat = std::fs::read_to_string(path).expect("its state");
+            // The name stands in brackets, and may have any character in it.
+            stat.rsplit(')').next().expect("fields").starts_with(" T")
+        };
+        let deadline = Instant::now() + START;
+        while !std::fs::read_dir(&threads)
+            .expect("its threads")
+            .all(is_stopped)
+        {
+            assert!(Instant::now() < deadline, "nats-server does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
     }
 
     /// Sends it a signal, by its name without `SIG`.

@@ -145,15 +145,9 @@ impl RawMessage {
         STANDARD.decode(&self.data).unwrap_or_default()
     }
 
-    /// Its headers: whatever of them reads as such, since publishers send what they like.
-    pub(super) fn headers(&self) -> Vec<(String, String)> {
-        let block = STANDARD.decode(&self.hdrs).unwrap_or_default();
-        let text = String::from_utf8_lossy(&block);
-        let pair = |line: &str| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.to_owned(), value.trim().to_owned()))
-        };
-        text.lines().skip(1).filter_map(pair).collect()
+    /// The block of its headers.
+    pub(super) fn headers(&self) -> Vec<u8> {
+        STANDARD.decode(&self.hdrs).unwrap_or_default()
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn append(shared: &Shared, append: Append) -> Result<Appended, 
     link.current().map_err(AppendError::NotStored)?;
     if !allowed(&shared.prefix, &message.feed) {
         return Err(AppendError::NotStored(format!(
-            "the feed `{}` would be a subject of NATS's own; one without a prefix begins with neither `$` nor `_`",
+            "the feed `{}` can't be a subject: none has U+FFFD in it, and where there is no prefix, what begins with `$` or `_` is one of NATS's own",
             message.feed
         )));
     }

@@ -1,7 +1,9 @@
 //! Ephemeral consumers, each for one follower or one range, deleted when dropped.
 
+use super::Shared;
 use super::api::{Api, ApiError};
 use super::link::Epoch;
+use super::message::Place;
 use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -40,8 +42,8 @@ struct Config<'a> {
 pub(super) struct Consumer {
     api: Api,
     name: String,
-    pub(super) inbox: String,
-    pub(super) messages: Subscriber,
+    inbox: String,
+    messages: Subscriber,
     /// The connection that it was made over.
     pub(super) epoch: Epoch,
     /// How many messages it had to deliver when it was made.
@@ -68,12 +70,13 @@ pub(super) enum Mode {
 impl Consumer {
     /// A consumer of all messages after the sequence `after` that are in `filter`.
     pub(super) async fn create(
-        api: &Api,
+        shared: &Shared,
         mode: Mode,
         epoch: Epoch,
         after: u64,
         filter: Option<&str>,
     ) -> Result<Self, ApiError> {
+        let api = &shared.api;
         let name = format!("tidings-{}-{}", mode.name(), token());
         let (inbox, messages) = api.link.inbox().await.map_err(|failure| {
             let subject = "an inbox".to_owned();
@@ -104,9 +107,26 @@ impl Consumer {
             idle_heartbeat: push.then_some(nanos(HEARTBEAT)),
             flow_control: push,
         };
-        let info = api.create_consumer(&consumer.name, filter, &config).await?;
-        consumer.pending = info.num_pending;
-        Ok(consumer)
+        match api.create_consumer(&consumer.name, filter, &config).await {
+            Ok(info) => {
+                consumer.pending = info.num_pending;
+                Ok(consumer)
+            }
+            Err(error) => {
+                consumer.give_up(shared, after, filter);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends it before anything was taken of what came after the sequence `after`: maybe what came has cut the
+    /// connection.
+    pub(super) fn give_up(mut self, shared: &Shared, after: u64, filter: Option<&str>) {
+        let mut last = after;
+        while let Some(Heard::Message(message)) = self.ready() {
+            last = Place::of(&message).map_or(last, |place| place.sequence.max(last));
+        }
+        shared.caution.cut_after(last, filter);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -116,7 +136,19 @@ impl Consumer {
     /// What has come already. Outside of tokio's budget, so that batches grow with what there is to do.
     pub(super) fn ready(&mut self) -> Option<Heard> {
         let next = tokio::task::unconstrained(self.messages.next());
-        Some(next.now_or_never()?.map_or(Heard::Cut, Heard::Message))
+        let next = next.now_or_never()?;
+        Some(self.heard(next))
+    }
+
+    fn heard(&self, message: Option<Message>) -> Heard {
+        match message {
+            Some(message) => Heard::Message(message),
+            None => {
+                // The subscription is still ours, so it is the client that has ended.
+                self.api.link.replace(self.epoch);
+                Heard::Cut
+            }
+        }
     }
 
     /// The next that comes, no later than `until`. Cancel-safe. What came before a cut still comes first.
@@ -126,7 +158,7 @@ impl Consumer {
         }
         tokio::select! {
             biased;
-            message = self.messages.next() => message.map_or(Heard::Cut, Heard::Message),
+            message = self.messages.next() => self.heard(message),
             () = self.api.link.ended(self.epoch) => Heard::Cut,
             () = sleep_until(until) => Heard::Silence,
         }

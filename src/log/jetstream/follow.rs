@@ -1,7 +1,10 @@
 //! Following: one push consumer of one's own, watched for every sign of doubt.
 
+use super::api::StreamInfo;
 use super::consumer::{Consumer, HEARTBEAT, Heard, Mode};
-use super::message::{Decoder, Place, Stored, pairs};
+use super::headers::pairs;
+use super::jump::Jump;
+use super::message::{Decoder, Place, Stored};
 use super::{Opened, Shared, cut};
 use crate::event::Event;
 use crate::log::{Followed, LogError};
@@ -16,6 +19,8 @@ use tokio::time::Instant;
 const BATCH_MESSAGES: usize = 1024;
 /// After how many bytes of data a step ends.
 const BATCH_BYTES: usize = 4 << 20;
+/// How often the stream is looked at while messages are fetched singly.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a consumer may be silent: two heartbeats and a half.
 const SILENCE: Duration = Duration::from_millis(HEARTBEAT.as_secs() * 2_500);
 
@@ -24,7 +29,8 @@ const SILENCE: Duration = Duration::from_millis(HEARTBEAT.as_secs() * 2_500);
 pub struct Follow {
     shared: Arc<Shared>,
     opened: Opened,
-    consumer: Consumer,
+    /// `None` while messages are fetched singly.
+    consumer: Option<Consumer>,
     decoder: Decoder,
     /// The last sequence that came.
     last: u64,
@@ -54,63 +60,18 @@ struct Batch {
     look: bool,
 }
 
-/// A stretch of the stream that the consumer passed over: deleted, on other subjects, or expired.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Jump {
-    /// How many events were there before.
-    pub(super) at: usize,
-    /// The sequences that it lies between.
-    pub(super) after: u64,
-    pub(super) to: u64,
-}
-
-impl Jump {
-    /// Whether retention has reached into it, where the stream begins at `first` afterwards. Then there may have
-    /// been events in it.
-    pub(super) fn doubtful(&self, first: u64) -> bool {
-        self.after + 1 < first
-    }
-
-    /// Before which sequence events may have been lost in it.
-    pub(super) fn lost_before(&self, first: u64) -> u64 {
-        self.to.min(first)
-    }
-}
-
 impl Follow {
     pub(super) async fn begin(shared: &Arc<Shared>, after: u64) -> Result<Self, LogError> {
         let opened = shared.opened()?;
-        let failed = |error| shared.api.explain("give a consumer", &error);
-        let filter = opened.filter.as_deref();
-        // See `suspects`: this one message is fetched without the client's own parser.
-        let suspect = match shared.suspects.between(after, after + 1) {
-            true => shared.api.next_message(after + 1, filter).await,
-            false => Ok(None),
-        };
-        let suspect = suspect.map_err(failed)?;
-        let start = suspect.as_ref().map_or(after, |message| message.seq);
-        let consumer = Consumer::create(&shared.api, Mode::Push, opened.epoch, start, filter).await;
-        // The first message may come before the answer, and cut the connection.
-        if consumer.is_err() {
-            shared.suspects.cut_after(start);
-        }
-        let consumer = consumer.map_err(failed)?;
-        let info = shared.still(&opened).await?;
-        if info.state.last_seq < after {
-            return Err(LogError::Unavailable(format!(
-                "the stream `{}` ends at {}, before {after}, from where it was to be followed: it was rolled back",
-                shared.api.stream, info.state.last_seq
-            )));
-        }
         let mut follow = Self {
             decoder: shared.decoder(),
             shared: shared.clone(),
             opened,
+            consumer: None,
             last: after,
             lost_through: 0,
             delivery: 0,
-            pending: consumer.pending,
-            consumer,
+            pending: 0,
             batch: Batch::default(),
             ready: VecDeque::new(),
             began: false,
@@ -118,24 +79,48 @@ impl Follow {
             heard: Instant::now(),
             failed: None,
         };
-        if let Some(message) = suspect
-            && let Some(time) = message.time()
-        {
-            let headers = message.headers();
-            let payload = message.payload();
-            let stored = Stored {
-                subject: &message.subject,
-                payload: &payload,
-                sequence: message.seq,
-                time,
-            };
-            let headers = headers.iter().map(|(name, value)| (&**name, &**value));
-            follow.arrived(&stored, headers);
-        } else if follow.pending == 0 {
-            follow.batch.look = true;
-            follow.settle(info.state.first());
+        if !shared.is_cautious().await? {
+            let info = follow.consume().await?;
+            if follow.pending == 0 {
+                follow.batch.look = true;
+                follow.settle(info.state.first());
+            }
         }
         Ok(follow)
+    }
+
+    /// Gets a consumer that goes on where this is.
+    async fn consume(&mut self) -> Result<StreamInfo, LogError> {
+        let (shared, epoch) = (&self.shared, self.opened.epoch);
+        let filter = self.opened.filter.as_deref();
+        let consumer = Consumer::create(shared, Mode::Push, epoch, self.last, filter).await;
+        let consumer = consumer.map_err(|error| shared.api.explain("give a consumer", &error))?;
+        match self.still_there().await {
+            Ok(info) => {
+                self.delivery = 0;
+                self.pending = consumer.pending;
+                self.heard = Instant::now();
+                self.consumer = Some(consumer);
+                Ok(info)
+            }
+            Err(error) => {
+                consumer.give_up(shared, self.last, filter);
+                Err(error)
+            }
+        }
+    }
+
+    /// The stream, where it is the one that was opened, and reaches as far as this has followed it.
+    async fn still_there(&self) -> Result<StreamInfo, LogError> {
+        let info = self.shared.still(&self.opened).await?;
+        let (end, last) = (info.state.last_seq, self.last);
+        match end >= last {
+            true => Ok(info),
+            false => Err(LogError::Unavailable(format!(
+                "the stream `{}` ends at {end}, before {last}, from where it was to be followed: it was rolled back",
+                self.shared.api.stream
+            ))),
+        }
     }
 
     pub(in crate::log) async fn next(&mut self) -> Result<Followed, LogError> {
@@ -152,7 +137,10 @@ impl Follow {
                     .await;
                 self.owed = None;
             }
-            self.fill().await?;
+            match self.consumer {
+                Some(_) => self.fill().await?,
+                None => self.fill_singly().await?,
+            }
             let first = match self.batch.jumps.is_empty() && !self.batch.look {
                 true => 0,
                 false => self.first_held().await?,
@@ -164,39 +152,69 @@ impl Follow {
     /// Waits until something has come. Cancel-safe, as all that it does is to add to the batch.
     async fn fill(&mut self) -> Result<(), LogError> {
         loop {
-            // What came before the connection was cut is still good, as long as the consumer's own sequence
-            // goes on; and only so the place of a message that cuts it each time is known.
-            let stands = self.shared.api.link.current() == Ok(self.opened.epoch);
-            while self.batch.messages < BATCH_MESSAGES
-                && self.batch.bytes < BATCH_BYTES
-                && self.owed.is_none()
-                && self.failed.is_none()
-            {
-                match self.consumer.ready() {
-                    Some(heard) => self.take(heard),
-                    None if stands => break,
-                    None => self.take(Heard::Cut),
-                }
-            }
+            self.take_ready();
             if self.batch.messages > 0 || self.batch.look {
                 return Ok(());
             }
             if let Some(error) = &self.failed {
                 return Err(error.clone());
             }
-            if self.owed.is_some() {
+            let Some(consumer) = self.consumer.as_mut().filter(|_| self.owed.is_none()) else {
                 return Ok(());
-            }
-            let heard = self.consumer.hear(self.heard + SILENCE).await;
+            };
+            let heard = consumer.hear(self.heard + SILENCE).await;
             self.take(heard);
         }
+    }
+
+    /// Takes what has come already. What came before the connection was cut is still good, as long as the
+    /// consumer's own sequence goes on; and only so the place of a message that cuts it each time is known.
+    fn take_ready(&mut self) {
+        let stands = self.shared.api.link.current() == Ok(self.opened.epoch);
+        while self.batch.messages < BATCH_MESSAGES
+            && self.batch.bytes < BATCH_BYTES
+            && self.owed.is_none()
+            && self.failed.is_none()
+            && let Some(consumer) = &mut self.consumer
+        {
+            match consumer.ready() {
+                Some(heard) => self.take(heard),
+                None if stands => return,
+                None => self.take(Heard::Cut),
+            }
+        }
+    }
+
+    /// The same without a consumer, until one may be used again; see `singly`.
+    async fn fill_singly(&mut self) -> Result<(), LogError> {
+        if !self.shared.is_cautious().await? {
+            let info = self.consume().await?;
+            self.batch.look = !self.began && self.pending == 0 && info.state.last_seq == self.last;
+            return Ok(());
+        }
+        let end = self.still_there().await?.state.last_seq;
+        let singles = self.shared.singles(self.last, end, None).await?;
+        for single in &singles {
+            self.arrived(&single.stored(), single.headers());
+        }
+        match singles.is_empty() {
+            false => self.pending = end.saturating_sub(self.last),
+            true => self.pending = 0,
+        }
+        if self.batch.messages == 0 {
+            match self.began {
+                false => self.batch.look = true,
+                true => tokio::time::sleep(LOOK_INTERVAL).await,
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, heard: Heard) {
         let message = match heard {
             Heard::Message(message) => message,
             Heard::Cut => {
-                self.shared.suspects.cut_after(self.last);
+                self.note_cut();
                 return self.fail(cut());
             }
             Heard::Silence => {
@@ -204,13 +222,12 @@ impl Follow {
             }
         };
         self.heard = Instant::now();
-        // By its reply subject, and not by its status: that a publisher can write too.
-        let place = message.reply.as_deref().and_then(Place::parse);
+        let place = Place::of(&message);
         if place.is_none() && message.status.is_some() {
             return self.take_status(message);
         }
         // What others send to the inbox is none of ours.
-        let Some(place) = place.filter(|place| place.consumer == self.consumer.name()) else {
+        let Some(place) = place.filter(|place| place.consumer == self.consumer_name()) else {
             return;
         };
         if place.delivery != self.delivery + 1 {
@@ -219,12 +236,7 @@ impl Follow {
         }
         self.delivery = place.delivery;
         self.pending = place.pending;
-        let stored = Stored {
-            subject: &message.subject,
-            payload: &message.payload,
-            sequence: place.sequence,
-            time: place.time,
-        };
+        let stored = Stored::delivered(&message, &place);
         match &message.headers {
             None => self.arrived(&stored, std::iter::empty()),
             Some(headers) => self.arrived(&stored, pairs(headers)),
@@ -297,7 +309,7 @@ impl Follow {
                     self.last = jump.after;
                 }
                 if self.shared.api.link.current() != Ok(self.opened.epoch) {
-                    self.shared.suspects.cut_after(self.last);
+                    self.note_cut();
                 }
                 self.fail(error.clone());
                 match self.batch.events.is_empty() {
@@ -346,9 +358,17 @@ impl Follow {
         }
     }
 
+    fn consumer_name(&self) -> &str {
+        self.consumer.as_ref().map_or("", Consumer::name)
+    }
+
+    fn note_cut(&self) {
+        let filter = self.opened.filter.as_deref();
+        self.shared.caution.cut_after(self.last, filter);
+    }
+
     fn doubt(&mut self, what: &str) {
-        let consumer = self.consumer.name();
-        let text = format!("the consumer `{consumer}` {what}");
+        let text = format!("the consumer `{}` {what}", self.consumer_name());
         self.fail(LogError::Unavailable(text));
     }
 

@@ -186,11 +186,11 @@ impl Link {
         self.current.read().client.clone()
     }
 
-    /// Puts another client in the place of one that has died: async-nats panics, and its task with it, over
-    /// some messages that anybody may publish (a bare CR in a header).
-    fn replace(&self, died: u64) {
+    /// Puts another client in the place of one that has died, over which `died` was: async-nats panics, and its
+    /// task with it, over some messages that anybody may publish (a bare CR in a header).
+    pub(super) fn replace(&self, died: Epoch) {
         let mut current = self.current.write();
-        if current.number != died {
+        if current.number != died.client {
             return; // another has seen it too
         }
         match (self.make)() {
@@ -199,7 +199,7 @@ impl Link {
                 *current = Current {
                     statistics: client.statistics(),
                     client,
-                    number: died + 1,
+                    number: died.client + 1,
                 };
             }
             Err(error) => {
@@ -310,7 +310,7 @@ impl Link {
             answer = client.send_request(subject.clone(), request) => {
                 answer.map_err(|error| match error.kind() {
                     RequestErrorKind::Other => {
-                        self.replace(epoch.client);
+                        self.replace(epoch);
                         Failure::Cut
                     }
                     RequestErrorKind::NoResponders => Failure::NoResponders,

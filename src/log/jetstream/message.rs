@@ -3,7 +3,7 @@
 //! The subject is the prefix and the feed; the payload is the data. Headers: `Event-Type` (left out for
 //! `message`), `Event-Key`, `Content-Type`, `Tidings-Sender`, `Tidings-Connection`. CloudEvents' NATS
 //! binding in its binary mode is understood: `ce-type` where there is no `Event-Type`, `ce-id` where there
-//! is no `Event-Key`.
+//! is no `Event-Key`. What is not UTF-8 in a header reads as U+FFFD.
 
 use crate::event::{Data, Event, Feed, Key, Message, Position, Timestamp};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
@@ -37,6 +37,9 @@ pub struct LogCounters {
     pub dropped_types: AtomicU64,
     /// Events whose key was none that may be sent; they have none.
     pub dropped_keys: AtomicU64,
+    /// Messages with headers or a subject that the NATS client can't read; what of them can be read is passed
+    /// on.
+    pub unreadable_messages: AtomicU64,
 }
 
 /// Where a consumer says that a message stands, in the reply subject.
@@ -53,6 +56,13 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// Where a message stands that came from a consumer; `None` for any other.
+    ///
+    /// By its reply subject, and not by its status: that a publisher can write too.
+    pub(super) fn of(message: &'a async_nats::Message) -> Option<Self> {
+        message.reply.as_deref().and_then(Self::parse)
+    }
+
     /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<delivery>.<time>.<pending>`, and the newer form with
     /// domain and account before the stream and tokens added at the end; `None` for any other subject.
     pub(super) fn parse(reply: &'a str) -> Option<Self> {
@@ -78,6 +88,18 @@ pub(super) struct Stored<'a> {
     pub(super) payload: &'a [u8],
     pub(super) sequence: u64,
     pub(super) time: Timestamp,
+}
+
+impl<'a> Stored<'a> {
+    /// A message that a consumer has brought.
+    pub(super) fn delivered(message: &'a async_nats::Message, place: &Place<'_>) -> Self {
+        Self {
+            subject: &message.subject,
+            payload: &message.payload,
+            sequence: place.sequence,
+            time: place.time,
+        }
+    }
 }
 
 /// Turns messages into events.
@@ -157,30 +179,37 @@ impl Decoder {
             Ok(key) => message.key = key.filter(|key: &Key| !key.as_str().is_empty()),
             Err(()) => count(&self.counters.dropped_keys),
         }
-        let text = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(Box::from);
+        let text = |named: Named<'_>| {
+            let value = named.map(|(_, value)| value);
+            value.filter(|text| !text.is_empty()).map(Box::from)
+        };
         let content_type = found.content_type.or(found.cloud_content_type);
         message.content_type =
-            text(content_type.filter(|value| value.len() <= MAX_CONTENT_TYPE_BYTES));
+            text(content_type.filter(|(_, value)| value.len() <= MAX_CONTENT_TYPE_BYTES));
         message.sender = text(found.sender);
         message.connection = text(found.connection);
     }
 }
 
+/// A header's name as it was written, and its value.
+type Named<'h> = Option<(&'h str, &'h str)>;
+
 /// The headers that say something to us.
 #[derive(Default)]
 struct Headers<'h> {
-    kind: Option<&'h str>,
-    key: Option<&'h str>,
-    content_type: Option<&'h str>,
-    sender: Option<&'h str>,
-    connection: Option<&'h str>,
-    cloud_kind: Option<&'h str>,
-    cloud_key: Option<&'h str>,
-    cloud_content_type: Option<&'h str>,
+    kind: Named<'h>,
+    key: Named<'h>,
+    content_type: Named<'h>,
+    sender: Named<'h>,
+    connection: Named<'h>,
+    cloud_kind: Named<'h>,
+    cloud_key: Named<'h>,
+    cloud_content_type: Named<'h>,
 }
 
 impl<'h> Headers<'h> {
-    fn take(&mut self, name: &str, value: &'h str) {
+    /// Of several that differ in case alone, the one that sorts first counts, on every replica.
+    fn take(&mut self, name: &'h str, value: &'h str) {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         let field = match name.len() {
             7 if is("ce-type") => &mut self.cloud_kind,
@@ -193,32 +222,29 @@ impl<'h> Headers<'h> {
             18 if is(CONNECTION) => &mut self.connection,
             _ => return,
         };
-        field.get_or_insert(value);
+        if field.is_none_or(|(other, _)| name < other) {
+            *field = Some((name, value));
+        }
     }
 }
 
 /// Our own header where there is one, and otherwise the CloudEvents attribute, percent-decoded.
-fn parsed<T: FromStr>(own: Option<&str>, cloud: Option<&str>) -> Result<Option<T>, ()> {
+fn parsed<T: FromStr>(own: Named<'_>, cloud: Named<'_>) -> Result<Option<T>, ()> {
     let text = match (own, cloud) {
-        (Some(own), _) => own.into(),
-        (None, Some(cloud)) => percent_decode_str(cloud).decode_utf8().map_err(|_| ())?,
+        (Some((_, own)), _) => own.into(),
+        (None, Some((_, cloud))) => percent_decode_str(cloud).decode_utf8().map_err(|_| ())?,
         (None, None) => return Ok(None),
     };
     text.parse().map(Some).map_err(|_| ())
 }
 
-/// The first value of each header.
-pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .iter()
-        .filter_map(|(name, values)| Some((name.as_ref(), values.first()?.as_str())))
-}
-
 /// Whether a feed may be a subject under `prefix`. Without a prefix it would be the subject itself, and
 /// one that begins with `$` or `_` is the server's own or somebody's inbox: publishing there could
-/// delete the stream.
+/// delete the stream. And none has U+FFFD, which stands for whatever is not UTF-8 in a subject.
 pub(super) fn allowed(prefix: &str, feed: &Feed) -> bool {
-    !prefix.is_empty() || !feed.as_str().starts_with(['$', '_'])
+    let feed = feed.as_str();
+    !feed.contains(char::REPLACEMENT_CHARACTER)
+        && (!prefix.is_empty() || !feed.starts_with(['$', '_']))
 }
 
 /// The headers of a message, and how many bytes they have on the wire; none where it needs none.
@@ -296,6 +322,7 @@ mod tests {
             assert!(!allowed("", &name.parse().unwrap()));
             assert!(allowed("feeds.", &name.parse().unwrap()));
         }
+        assert!(!allowed("feeds.", &"a.\u{fffd}".parse().unwrap()));
         assert!(allowed("", &"orders.eu".parse().unwrap()));
     }
 }

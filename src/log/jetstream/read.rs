@@ -1,9 +1,9 @@
 //! Reading a range: one pull consumer, which sends no more than is asked for.
 
-use super::api::RawMessage;
 use super::consumer::{Consumer, Heard, Mode};
-use super::follow::Jump;
-use super::message::{Decoder, Place, Stored, pairs};
+use super::headers::pairs;
+use super::jump::Jump;
+use super::message::{Decoder, Place, Stored};
 use super::{Opened, Shared, cut};
 use crate::event::Event;
 use crate::log::{Batch, Limit, LogError, Range, Select};
@@ -15,8 +15,6 @@ use tokio::time::Instant;
 const PULL_MESSAGES: u64 = 4096;
 /// The least that is asked for, in bytes, so that the end of a limit is not reached in tiny steps.
 const PULL_BYTES: usize = 64 << 10;
-/// How many messages a read brings that fetches each by itself.
-const SINGLE_MESSAGES: usize = 256;
 
 /// A read under way.
 struct Reading<'a> {
@@ -68,23 +66,23 @@ pub(super) async fn read(
         last: range.after,
         through: (range.after >= range.through).then_some(range.through),
     };
-    match shared.suspects.between(range.after, range.through) {
-        true => reading.singly().await?,
-        false => reading.pull_all().await?,
+    if reading.through.is_none() {
+        match shared.is_cautious().await? {
+            true => reading.fetch_singly().await?,
+            false => reading.pull_all().await?,
+        }
     }
     reading.finish().await
 }
 
 impl Reading<'_> {
     async fn pull_all(&mut self) -> Result<(), LogError> {
-        if self.through.is_some() {
-            return Ok(());
-        }
         let filter = self.filter.as_deref();
-        let api = &self.shared.api;
+        let shared = self.shared;
         let consumer =
-            Consumer::create(api, Mode::Pull, self.opened.epoch, self.last, filter).await;
-        let mut consumer = consumer.map_err(|error| api.explain("give a consumer", &error))?;
+            Consumer::create(shared, Mode::Pull, self.opened.epoch, self.last, filter).await;
+        let mut consumer =
+            consumer.map_err(|error| shared.api.explain("give a consumer", &error))?;
         if consumer.pending == 0 {
             self.look_beyond().await?;
         }
@@ -124,13 +122,14 @@ impl Reading<'_> {
             let message = match consumer.hear(until).await {
                 Heard::Message(message) => message,
                 Heard::Cut => {
-                    self.shared.suspects.cut_after(self.last);
+                    self.shared
+                        .caution
+                        .cut_after(self.last, self.filter.as_deref());
                     return Err(cut());
                 }
                 Heard::Silence => return self.silence().await,
             };
-            // A delivery is told by its reply subject: a status is what a publisher can write too.
-            let delivered = message.reply.as_deref().and_then(Place::parse).is_some();
+            let delivered = Place::of(&message).is_some();
             let status = message.status.filter(|_| !delivered);
             match status.map(|status| pull_status(status, &message)) {
                 None => self.take(consumer, &message, delivery).await?,
@@ -150,21 +149,16 @@ impl Reading<'_> {
         message: &Message,
         delivery: &mut u64,
     ) -> Result<(), LogError> {
-        let place = message.reply.as_deref().and_then(Place::parse);
         // What others send to the inbox is none of ours.
-        let Some(place) = place.filter(|place| place.consumer == consumer.name()) else {
+        let place = Place::of(message).filter(|place| place.consumer == consumer.name());
+        let Some(place) = place else {
             return Ok(());
         };
         *delivery += 1;
         if place.delivery != *delivery {
             return Err(self.doubt("its consumer skipped a message"));
         }
-        let stored = Stored {
-            subject: &message.subject,
-            payload: &message.payload,
-            sequence: place.sequence,
-            time: place.time,
-        };
+        let stored = Stored::delivered(message, &place);
         match &message.headers {
             None => self.arrived(&stored, std::iter::empty()),
             Some(headers) => self.arrived(&stored, pairs(headers)),
@@ -217,19 +211,14 @@ impl Reading<'_> {
     /// Asks the stream's leader whether anything more is in the range: a consumer's count of what is pending may
     /// be wrong, and that nothing comes means nothing.
     async fn look_beyond(&mut self) -> Result<(), LogError> {
-        match self.next_message().await? {
+        let api = &self.shared.api;
+        let filter = self.filter.as_deref();
+        let found = api.next_message(self.last + 1, filter).await;
+        match found.map_err(|error| api.explain("look up a message", &error))? {
             Some(message) if message.seq <= self.range.through => {}
             _ => self.nothing_more(),
         }
         Ok(())
-    }
-
-    async fn next_message(&self) -> Result<Option<RawMessage>, LogError> {
-        let api = &self.shared.api;
-        let found = api
-            .next_message(self.last + 1, self.filter.as_deref())
-            .await;
-        found.map_err(|error| api.explain("look up a message", &error))
     }
 
     async fn silence(&mut self) -> Result<Pulled, LogError> {
@@ -240,28 +229,19 @@ impl Reading<'_> {
         }
     }
 
-    /// Fetches a few messages each by itself, as JSON; see `suspects`.
-    async fn singly(&mut self) -> Result<(), LogError> {
-        for _ in 0..SINGLE_MESSAGES {
+    /// Takes one step without a consumer; see `singly`.
+    async fn fetch_singly(&mut self) -> Result<(), LogError> {
+        let through = self.range.through;
+        let filter = self.filter.as_deref();
+        let singles = self.shared.singles(self.last, through, filter).await?;
+        if singles.is_empty() {
+            self.nothing_more();
+        }
+        for single in &singles {
+            self.arrived(&single.stored(), single.headers());
             if self.through.is_some() {
-                return Ok(());
+                break;
             }
-            let Some(message) = self.next_message().await? else {
-                self.nothing_more();
-                return Ok(());
-            };
-            let Some(time) = message.time() else {
-                return Err(self.doubt("a message has no time"));
-            };
-            let (payload, headers) = (message.payload(), message.headers());
-            let stored = Stored {
-                subject: &message.subject,
-                payload: &payload,
-                sequence: message.seq,
-                time,
-            };
-            let headers = headers.iter().map(|(name, value)| (&**name, &**value));
-            self.arrived(&stored, headers);
         }
         self.through.get_or_insert(self.last);
         Ok(())

@@ -117,7 +117,7 @@ async fn a_feed_that_another_stream_takes_in_is_not_stored(version: Version) {
     for (feed, why) in [
         ("b.1", "the stream `OTHER` takes in `b.1`"),
         ("c.1", "no stream takes in `c.1`"),
-        ("$JS.API.STREAM.DELETE.TIDINGS", "of NATS's own"),
+        ("$JS.API.STREAM.DELETE.TIDINGS", "one of NATS's own"),
     ] {
         let error = log.append(on(feed, "")).await.unwrap_err();
         let AppendError::NotStored(text) = error else {
@@ -146,9 +146,9 @@ async fn an_answer_that_never_comes_leaves_it_unknown(version: Version) {
     settings.timeout_seconds = 1;
     let (log, _) = log_of(settings);
     log.open().await.unwrap();
-    server.signal("STOP");
+    server.freeze();
     let error = soon(log.append(on("a", "1"))).await.unwrap_err();
-    server.signal("CONT");
+    server.thaw();
     assert!(matches!(error, AppendError::Unknown(_)), "{error}");
     // And indeed it comes to be stored.
     let mut follow = log.follow(0).await.unwrap();

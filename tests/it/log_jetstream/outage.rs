@@ -115,8 +115,8 @@ async fn a_silent_server_ends_the_follower(version: Version) {
     let log = opened(&server).await;
     let mut follow = log.follow(0).await.unwrap();
     soon(follow.next()).await.unwrap();
-    server.signal("STOP");
+    server.freeze();
     let text = end_of(&mut follow).await;
-    server.signal("CONT");
+    server.thaw();
     assert!(text.contains("was silent"), "{text}");
 }

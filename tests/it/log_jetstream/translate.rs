@@ -4,7 +4,6 @@ use super::*;
 use crate::nats_server::Version;
 use async_nats::HeaderMap;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 on_both!(
     headers_become_type_key_and_content_type,
@@ -12,7 +11,6 @@ on_both!(
     a_type_or_key_that_may_not_be_sent_is_dropped_and_counted,
     an_event_over_the_limit_is_known_by_its_size,
     subjects_that_are_no_feeds_are_skipped_and_counted,
-    a_message_that_the_client_can_not_read_stops_nobody,
 );
 
 async fn publish(client: &Client, subject: &str, headers: &[(&'static str, &str)], data: &str) {
@@ -125,67 +123,4 @@ async fn subjects_that_are_no_feeds_are_skipped_and_counted(version: Version) {
     let events = next_events(&mut follow, 2).await;
     assert_eq!(sequences(&events), [1, 6]);
     assert_eq!(jetstream.counters().skipped_subjects.load(Relaxed), 4);
-}
-
-/// Headers that are not UTF-8 make async-nats end the connection, each time that they come.
-async fn a_message_that_the_client_can_not_read_stops_nobody(version: Version) {
-    let server = NatsServer::start(version);
-    let log = opened(&server).await;
-    fill(&log, "a", 3).await;
-    let address = ("127.0.0.1", server.port());
-    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let headers: &[u8] = b"NATS/1.0\r\nEvent-Type: caf\xe9\r\nEvent-Key: k\r\n\r\n";
-    let mut bytes = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n".to_vec();
-    let length = headers.len();
-    bytes.extend(format!("HPUB feeds.a {length} {}\r\n", length + 4).bytes());
-    bytes.extend(headers);
-    bytes.extend(b"data\r\nPING\r\n");
-    socket.write_all(&bytes).await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.windows(4).any(|part| part == b"PONG") {
-        assert!(soon(socket.read_buf(&mut answer)).await.unwrap() > 0);
-    }
-    fill(&log, "a", 3).await;
-
-    let mut events: Vec<Arc<Event>> = Vec::new();
-    soon(async {
-        while events.len() < 7 {
-            if log.open().await.is_err() {
-                continue;
-            }
-            let after = events.last().map_or(0, |event| event.position.sequence());
-            let Ok(mut follow) = log.follow(after).await else {
-                continue;
-            };
-            while events.len() < 7
-                && let Ok(next) = follow.next().await
-            {
-                assert_eq!(next.lost_before, None);
-                events.extend(next.events);
-            }
-        }
-    })
-    .await;
-    assert_eq!(sequences(&events), (1..=7).collect::<Vec<_>>());
-    assert_eq!(text(&events[3]), "data");
-    assert_eq!(events[3].message.key.as_ref().unwrap().as_str(), "k");
-
-    let limit = tidings::log::Limit {
-        events: 100,
-        bytes: 1 << 20,
-    };
-    let mut again = Vec::new();
-    let mut after = 1;
-    soon(async {
-        while after < 7 {
-            reopened(&log).await;
-            let range = tidings::log::Range { after, through: 7 };
-            if let Ok(batch) = log.read(range, &tidings::log::Select::All, limit).await {
-                after = batch.through;
-                again.extend(batch.events);
-            }
-        }
-    })
-    .await;
-    assert_eq!(again, events[1..]);
 }
