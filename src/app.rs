@@ -5,7 +5,7 @@ use crate::config::{LimitSettings, MemorySettings, Settings};
 use crate::http::{Drain, Server, Service, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{HubCounters, Metrics};
+use crate::metrics::{Connections, HubCounters, Metrics};
 use crate::publish::Publisher;
 use crate::wire::Closing;
 use axum::Router;
@@ -58,7 +58,8 @@ impl App {
         let limits = settings.limits;
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
-        let server = Server::bind(address, settings.limits.max_connections)
+        let connections = Connections::new(limits.max_connections);
+        let server = Server::bind(address, connections.clone())
             .map_err(|error| StartError::Listen { address, error })?;
         let log = match settings.nats.servers.is_empty() {
             true => Log::Memory(MemoryLog::new(memory_limits(&memory))),
@@ -79,6 +80,7 @@ impl App {
             move || usage.usage(),
             shards.clone(),
             log_counters,
+            connections,
         );
         let ending = watch::Sender::new(None);
         let service = Service {

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use tokio::sync::Semaphore;
 
 /// What the hub counts. Cloning it shares the counts.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,39 @@ pub struct HubCounters {
     pub overtaken: Counter,
     /// Gaps told to readers.
     pub gaps: Counter,
+}
+
+/// The places for connections, and what the listener counts. Cloning it shares both.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// One for each connection that may be open.
+    pub places: Arc<Semaphore>,
+    /// How many places there are.
+    pub max: usize,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Times that accepting failed for want of something, such as open files.
+    pub accept_errors: Counter,
+    /// Times that no place was left.
+    pub full: Counter,
+}
+
+impl Connections {
+    /// Places for `max` connections, at least 1.
+    pub fn new(max: usize) -> Self {
+        let max = max.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            max,
+            accepted: Counter::default(),
+            accept_errors: Counter::default(),
+            full: Counter::default(),
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.max - self.places.available_permits()
+    }
 }
 
 /// All metrics of a replica.
@@ -36,6 +70,7 @@ impl Metrics {
         usage: impl Fn() -> Usage + Send + Sync + 'static,
         shards: Arc<Shards>,
         log: Option<Arc<LogCounters>>,
+        connections: Connections,
     ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
         let mut count =
@@ -51,7 +86,27 @@ impl Metrics {
             &hub.overtaken,
         );
         count("gaps", "Gaps told to readers", &hub.gaps);
-        registry.register_collector(Box::new(Looked { usage, shards, log }));
+        count(
+            "http_connections_accepted",
+            "Connections accepted",
+            &connections.accepted,
+        );
+        count(
+            "http_accept_errors",
+            "Times that no connection could be accepted, for want of open files or memory",
+            &connections.accept_errors,
+        );
+        count(
+            "http_connections_full",
+            "Times that --max-connections was reached and the next connection had to wait",
+            &connections.full,
+        );
+        registry.register_collector(Box::new(Looked {
+            usage,
+            shards,
+            log,
+            connections,
+        }));
         Self { registry }
     }
 
@@ -69,6 +124,7 @@ struct Looked<F> {
     usage: F,
     shards: Arc<Shards>,
     log: Option<Arc<LogCounters>>,
+    connections: Connections,
 }
 
 impl<F> fmt::Debug for Looked<F> {
@@ -79,6 +135,12 @@ impl<F> fmt::Debug for Looked<F> {
 
 impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        gauge(
+            &mut encoder,
+            "http_connections",
+            "Open connections, those of streams among them",
+            self.connections.open() as u64,
+        )?;
         self.usage(&mut encoder)?;
         self.fan_out(&mut encoder)?;
         self.log(&mut encoder)

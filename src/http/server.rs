@@ -1,6 +1,7 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use crate::metrics::Connections;
 use axum::Router;
 use axum::response::Response;
 use http::{Request, Version};
@@ -11,10 +12,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
@@ -45,13 +45,12 @@ pub(crate) enum Drain {
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: TcpListener,
-    connections: Arc<Semaphore>,
-    max_connections: usize,
+    connections: Connections,
 }
 
 impl Server {
-    /// Listens on `address`, for at most `max_connections` at once.
-    pub(crate) fn bind(address: SocketAddr, max_connections: usize) -> io::Result<Self> {
+    /// Listens on `address`, for as many connections at once as there are places.
+    pub(crate) fn bind(address: SocketAddr, connections: Connections) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -59,11 +58,9 @@ impl Server {
         }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        let max_connections = max_connections.min(u32::MAX as usize);
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
-            connections: Arc::new(Semaphore::new(max_connections)),
-            max_connections,
+            connections,
         })
     }
 
@@ -99,17 +96,13 @@ impl Server {
         drop(self.listener);
         graceful.shutdown().await;
         // Those that shards have taken have their places still.
-        let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
-        let _ = self.connections.acquire_many(all).await;
+        let all = u32::try_from(self.connections.max).unwrap_or(u32::MAX);
+        let _ = self.connections.places.acquire_many(all).await;
     }
 
     async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {
-        let permit = self
-            .connections
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("it is never closed");
+        self.room().await;
+        let mut failed = false;
         loop {
             match self.listener.accept().await {
                 Ok((socket, _)) => {
@@ -117,15 +110,43 @@ impl Server {
                     if let Err(error) = socket.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY was refused");
                     }
-                    return (socket, permit);
+                    self.connections.accepted.inc();
+                    if failed {
+                        tracing::info!("connections are accepted again");
+                    }
+                    // There is one: nobody else takes any.
+                    let place = self.connections.places.clone().acquire_owned().await;
+                    return (socket, place.expect("it is never closed"));
                 }
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
-                    tracing::error!(%error, "no connection can be accepted for now; is the limit of open files (nofile) too low?");
+                    self.connections.accept_errors.inc();
+                    if !failed {
+                        tracing::error!(%error, "no connection can be accepted for now; is the limit of open files (nofile) too low?");
+                    }
+                    failed = true;
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Waits until there is a place for one more connection.
+    async fn room(&self) {
+        let places = &self.connections.places;
+        if places.available_permits() > 0 {
+            return;
+        }
+        let before = self.connections.full.inc();
+        // Told ever more rarely: at the limit it may happen with each connection.
+        if before.count_ones() <= 1 {
+            tracing::warn!(
+                times = before + 1,
+                "{} connections are open, as many as --max-connections allows: the next one waits",
+                self.connections.max
+            );
+        }
+        drop(places.acquire().await.expect("it is never closed"));
     }
 }
 

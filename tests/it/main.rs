@@ -18,6 +18,7 @@ mod bench;
 mod bytes;
 mod cli;
 mod conformance;
+mod connections;
 mod health;
 mod joining;
 mod lifecycle;

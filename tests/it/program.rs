@@ -1,6 +1,7 @@
 //! The program as a child process.
 
 use crate::replica::within;
+use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -34,10 +35,23 @@ impl Program {
 
     /// The same, with variables.
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(arguments)
-            .env_clear()
-            .envs(variables.iter().copied())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        command.args(arguments);
+        command.env_clear().envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// The same, where no more than so many files may be open.
+    pub(crate) fn with_open_files(files: u32, arguments: &[&str]) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_tidings")).args(arguments);
+        command.env_clear();
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -65,6 +79,16 @@ impl Program {
         let out = self.out.as_mut().expect("standard output is read");
         let line = within("a line of output", out.next_line()).await;
         line.expect("text").expect("one more line")
+    }
+
+    /// Where it says that it listens, for a server that was just started.
+    pub(crate) async fn address(&mut self) -> SocketAddr {
+        loop {
+            if let Some(rest) = self.line().await.strip_prefix("listening: http://") {
+                let address = rest.split(',').next().expect("an address");
+                return address.parse().expect("an address");
+            }
+        }
     }
 
     /// The next line of its standard error.

@@ -9,19 +9,14 @@ use tidings::event::Position;
 /// A server on a free port, once it is ready, and where it listens.
 async fn serve(arguments: &[&str]) -> (Program, SocketAddr) {
     let mut server = Program::start(&[&["--listen", "127.0.0.1:0"], arguments].concat());
-    loop {
-        let line = server.line().await;
-        if let Some(rest) = line.strip_prefix("listening: http://") {
-            let address = rest.split(',').next().expect("an address");
-            let ready = format!("http://{address}/readyz");
-            let is_ready = async || reqwest::get(&ready).await.expect("an answer").status() == 200;
-            within("the server to be ready", async {
-                while !is_ready().await {}
-            })
-            .await;
-            return (server, address.parse().expect("an address"));
-        }
-    }
+    let address = server.address().await;
+    let ready = format!("http://{address}/readyz");
+    let is_ready = async || reqwest::get(&ready).await.expect("an answer").status() == 200;
+    within("the server to be ready", async {
+        while !is_ready().await {}
+    })
+    .await;
+    (server, address)
 }
 
 #[tokio::test]
