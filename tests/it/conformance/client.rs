@@ -28,8 +28,12 @@ pub(super) enum Reader {
     SseclientPy,
     /// The crate `eventsource-stream`.
     EventsourceStream,
+    /// The same over HTTP/2.
+    EventsourceStreamOverHttp2,
     /// The crate `sse-stream`.
     SseStream,
+    /// The same over HTTP/2.
+    SseStreamOverHttp2,
     /// Chromium's own `EventSource`, on a page of another origin; reconnects.
     Chromium,
     /// `@microsoft/fetch-event-source` in Chromium, on a page of another origin; reconnects.
@@ -98,7 +102,10 @@ impl Reader {
             Self::Chromium | Self::FetchEventSourceInChromium => node("chromium.mjs"),
             Self::HttpxSse => python("httpx-sse.py"),
             Self::SseclientPy => python("sseclient-py.py"),
-            Self::EventsourceStream | Self::SseStream => return None,
+            Self::EventsourceStream
+            | Self::EventsourceStreamOverHttp2
+            | Self::SseStream
+            | Self::SseStreamOverHttp2 => return None,
         };
         let mut command = script_command(interpreter, script);
         command.arg(url);
@@ -267,10 +274,17 @@ async fn collect(stream: impl AsyncRead + Unpin, into: Arc<Mutex<String>>) {
 
 /// The parsers in Rust run in the test itself.
 async fn read_here(reader: Reader, url: String, heard: mpsc::UnboundedSender<Heard>) {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = reqwest::Client::builder().no_proxy();
+    let http = match reader {
+        Reader::EventsourceStreamOverHttp2 | Reader::SseStreamOverHttp2 => {
+            http.http2_prior_knowledge()
+        }
+        _ => http,
+    };
+    let http = http.build().unwrap();
     let body = http.get(url).send().await.unwrap().bytes_stream();
     match reader {
-        Reader::EventsourceStream => {
+        Reader::EventsourceStream | Reader::EventsourceStreamOverHttp2 => {
             let events = eventsource_stream::Eventsource::eventsource(body);
             let events = events.map(|event| {
                 let event = event.unwrap();

@@ -3,23 +3,32 @@
 use super::client::{Client, Reader};
 use super::{Publisher, Sample, hears_exactly, hostile};
 
-/// The claims of this file, for each parser by itself.
+/// The claims of this file, for each parser by itself: on sockets that were handed to shards, and on those that
+/// the HTTP library keeps.
 macro_rules! for_every_parser {
     ($($name:ident: $reader:expr,)*) => {
-        mod every_parser_reads_hostile_data_as_published {
+        for_every_parser!(@ way handed_off, "2", $($name: $reader,)*);
+        for_every_parser!(@ way by_hyper, "0", $($name: $reader,)*);
+    };
+    (@ way $way:ident, $shards:expr, $($name:ident: $reader:expr,)*) => {
+        mod $way {
             use super::*;
-            $(#[tokio::test]
-            async fn $name() {
-                hostile_data($reader).await;
-            })*
-        }
 
-        mod every_parser_reads_ten_thousand_events_in_order {
-            use super::*;
-            $(#[tokio::test]
-            async fn $name() {
-                ten_thousand_events($reader).await;
-            })*
+            mod every_parser_reads_hostile_data_as_published {
+                use super::*;
+                $(#[tokio::test]
+                async fn $name() {
+                    hostile_data($reader, $shards).await;
+                })*
+            }
+
+            mod every_parser_reads_ten_thousand_events_in_order {
+                use super::*;
+                $(#[tokio::test]
+                async fn $name() {
+                    ten_thousand_events($reader, $shards).await;
+                })*
+            }
         }
     };
 }
@@ -31,13 +40,15 @@ for_every_parser! {
     pypi_httpx_sse: Reader::HttpxSse,
     pypi_sseclient_py: Reader::SseclientPy,
     crate_eventsource_stream: Reader::EventsourceStream,
+    crate_eventsource_stream_over_http_2: Reader::EventsourceStreamOverHttp2,
     crate_sse_stream: Reader::SseStream,
+    crate_sse_stream_over_http_2: Reader::SseStreamOverHttp2,
     chromium: Reader::Chromium,
     chromium_with_npm_fetch_event_source: Reader::FetchEventSourceInChromium,
 }
 
-async fn hostile_data(reader: Reader) {
-    let publisher = Publisher::start(&[]).await;
+async fn hostile_data(reader: Reader, shards: &str) {
+    let publisher = Publisher::start(&["--shards", shards]).await;
     let samples = hostile::samples();
     // Half of it comes from the log, in frames as large as the hub likes; half comes live, one by one.
     let (before, live) = samples.split_at(samples.len() / 2);
@@ -49,8 +60,8 @@ async fn hostile_data(reader: Reader) {
     client.end().await;
 }
 
-async fn ten_thousand_events(reader: Reader) {
-    let publisher = Publisher::start(&[]).await;
+async fn ten_thousand_events(reader: Reader, shards: &str) {
+    let publisher = Publisher::start(&["--shards", shards]).await;
     let samples: Vec<_> = (0..10_000)
         .map(|n| Sample::new(&n.to_string(), "created", format!("{{\"n\":{n}}}")))
         .collect();
