@@ -24,6 +24,10 @@ use tidings::hub::{Hub, HubLimits, Signal, Start, Status, WindowLimits};
 use tidings::log::{JetStreamLog, Log};
 use tidings::metrics::HubCounters;
 
+/// What the program allocates with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long one measurement may take. Reaching it is a failure.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Acknowledgements awaited at a time while the stream is filled.
