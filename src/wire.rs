@@ -2,10 +2,12 @@
 
 mod chunk;
 mod envelope;
+mod json;
 mod sse;
 
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::is_json;
+pub use json::check_json;
 pub use sse::{HEARTBEAT, closing, opening};
 
 use crate::event::{Data, Event, Position};

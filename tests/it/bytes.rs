@@ -169,6 +169,21 @@ async fn an_envelope_is_one_line_of_data_without_a_type() {
 }
 
 #[tokio::test]
+async fn data_that_a_strict_parser_would_not_take_as_json_is_a_string_in_an_envelope() {
+    let replica = Replica::start(&[]).await;
+    let (mut stream, _) = Stream::open(&replica, "/feeds/a?envelope=1").await;
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    for data in [nested(128), r#""\ud800""#.into(), "1e999".into()] {
+        replica.publish("a", data.clone()).await;
+        let envelope: Value = serde_json::from_str(&stream.data(1).await[0]).unwrap();
+        assert_eq!(envelope["data"], data);
+    }
+    replica.publish("a", nested(127)).await;
+    let envelope = stream.data(1).await.remove(0);
+    assert!(envelope.ends_with(&format!(",\"data\":{}}}", nested(127))));
+}
+
+#[tokio::test]
 async fn in_an_envelope_what_the_hub_says_keeps_its_type() {
     let replica = Replica::start(&[]).await;
     replica.publish("a", "x").await;
