@@ -8,7 +8,7 @@ mod sse;
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::is_json;
 pub use json::check_json;
-pub use sse::{HEARTBEAT, closing, opening};
+pub use sse::{HEARTBEAT, closing, opening, refusal};
 
 use crate::event::{Data, Event, Position};
 use bytes::Bytes;

@@ -67,13 +67,13 @@ async fn subscribe(
     let asked = Asked::read(service, &patterns, params, headers)?;
     service.access.subscribe(&asked.patterns)?;
     if let Some(reason) = *service.ending.borrow() {
-        return refuse(service, &asked, reason);
+        return Ok(refuse(service, &asked, reason));
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => event_stream(body(service, joined, asked.form, slot)),
+        Ok(joined) => Ok(event_stream(body(service, joined, asked.form, slot))),
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
-            refuse(service, &asked, closing(&refusal))
+            Ok(refuse(service, &asked, closing(&refusal)))
         }
     }
 }
@@ -196,18 +196,16 @@ fn closing(refusal: &Refusal) -> Closing {
 }
 
 /// An answer that tells a browser's EventSource to come back: any status but 200 it would take for good.
-fn refuse(service: &Service, asked: &Asked, reason: Closing) -> Result<Response, Problem> {
-    let retry = service.streams.retry();
-    let id = asked.id.as_deref();
-    let body = wire::opening(retry, id) + &wire::closing(retry, id, reason);
-    let mut response = event_stream(body.into())?;
+fn refuse(service: &Service, asked: &Asked, reason: Closing) -> Response {
+    let body = wire::refusal(service.streams.retry(), asked.id.as_deref(), reason);
+    let mut response = event_stream(body.into());
     response
         .headers_mut()
         .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
-    Ok(response)
+    response
 }
 
-fn event_stream(body: Body) -> Result<Response, Problem> {
+fn event_stream(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(
@@ -222,5 +220,5 @@ fn event_stream(body: Body) -> Result<Response, Problem> {
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    Ok(response)
+    response
 }
