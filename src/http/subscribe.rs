@@ -116,7 +116,7 @@ fn form(params: &[(String, String)]) -> Result<Form, Problem> {
 }
 
 /// Where to start: the header before the parameters, so that a client which comes back goes on from its
-/// last event, whatever its URL says.
+/// last event, whatever its URL says. Only ids come in the header: `now` and `start` are words of the URL.
 fn start(
     params: &[(String, String)],
     headers: &HeaderMap,
@@ -132,17 +132,20 @@ fn start(
             "`after` and `last` both say where to start; one of them must go",
         ));
     }
-    let Some(text) = header.or(after) else {
-        return Ok((last.map_or(Start::Now, Start::Last), None));
-    };
-    Ok(match text {
-        "now" => (Start::Now, None),
-        "start" => (Start::First, None),
-        text => match text.parse::<Position>() {
-            Ok(position) => (Start::After(position), Some(text.to_owned())),
-            Err(_) => (Start::Unknown, Some(crate::hub::NO_ID.to_owned())),
-        },
+    Ok(match (header, after) {
+        (Some(id), _) => after_id(id),
+        (None, Some("now")) => (Start::Now, None),
+        (None, Some("start")) => (Start::First, None),
+        (None, Some(id)) => after_id(id),
+        (None, None) => (last.map_or(Start::Now, Start::Last), None),
     })
+}
+
+fn after_id(text: &str) -> (Start, Option<String>) {
+    match text.parse::<Position>() {
+        Ok(position) => (Start::After(position), Some(text.to_owned())),
+        Err(_) => (Start::Unknown, Some(crate::hub::NO_ID.to_owned())),
+    }
 }
 
 fn last(text: &str) -> Result<usize, Problem> {
