@@ -1,12 +1,11 @@
 //! `POST /feeds/{feed}`: one event. `POST /feeds`: many, one a line.
 
 use super::problem::Problem;
-use super::{Service, path_text};
+use super::{Name, Service};
 use crate::event::{EventType, Feed, InvalidMeta, Key, Message};
 use crate::publish::{Published, Publisher};
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,11 +30,11 @@ struct Receipt<'a> {
 
 pub(super) async fn one(
     State(service): State<Service>,
-    path: Result<Path<String>, PathRejection>,
+    Name(name): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let feed = parse_feed(&path_text(path)?)?;
+    let feed = parse_feed(&name)?;
     service.publisher.authorise(&feed)?;
     let kind = match text(&headers, "event-type")? {
         Some(kind) => parse_kind(kind)?,

@@ -4,14 +4,13 @@ use super::handoff::{self, Slot};
 use super::negotiate;
 use super::problem::Problem;
 use super::stream::Stream;
-use super::{Params, Service, path_text};
+use super::{Name, Params, Service};
 use crate::event::{Pattern, Patterns, Position};
 use crate::hub::{Handed, Joined, Refusal, Start};
 use crate::wire::{self, Closing, Form};
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -33,7 +32,7 @@ struct Asked {
 pub(super) async fn one(
     State(service): State<Service>,
     slot: Option<Extension<Slot>>,
-    path: Result<Path<String>, PathRejection>,
+    Name(name): Name,
     Params(params): Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -42,8 +41,7 @@ pub(super) async fn one(
             "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
         ));
     }
-    let patterns = vec![path_text(path)?];
-    subscribe(&service, slot, patterns, &params, &headers).await
+    subscribe(&service, slot, vec![name], &params, &headers).await
 }
 
 pub(super) async fn several(

@@ -238,6 +238,7 @@ async fn over_http_1_0_the_end_of_the_connection_ends_the_stream() {
         assert!(head.status.ends_with(" 200 OK"), "{head:?}");
         assert_eq!(head.field("transfer-encoding"), None);
         assert_eq!(head.field("content-length"), None);
+        assert_eq!(head.field("connection"), None);
         assert_eq!(head.field("content-type"), Some("text/event-stream"));
         let opening = String::from_utf8(raw.until(b"\n\n").await).unwrap();
         assert!(opening.starts_with("retry: "), "{opening:?}");
@@ -248,6 +249,9 @@ async fn over_http_1_0_the_end_of_the_connection_ends_the_stream() {
             format!("id: {id}\ndata: x\n\n")
         );
     }
+    let request = "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let mut raw = Raw::send(replica.address, request).await;
+    assert_eq!(raw.head().await.field("connection"), Some("keep-alive"));
     let mut raw = Raw::send(replica.address, "GET /feeds/a HTTP/1.0\r\n\r\n").await;
     raw.head().await;
     replica.stop().await;

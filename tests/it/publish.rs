@@ -180,6 +180,8 @@ async fn a_pattern_or_a_bad_name_can_not_be_published_to() {
         ("/feeds/a..b", "empty token"),
         ("/feeds/a%20b", "white space"),
         ("/feeds/%0A", "control"),
+        ("/feeds/a%zz", "`%25`"),
+        ("/feeds/a%FFb", "UTF-8"),
     ] {
         let detail = post(&replica, path, &[], "x").await.problem(400);
         assert!(detail.contains(hint), "{path}: {detail}");
