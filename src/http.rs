@@ -1,6 +1,7 @@
 //! HTTP: every route in one place.
 
 mod access;
+mod batch;
 mod handoff;
 mod health;
 mod negotiate;
@@ -53,7 +54,7 @@ pub(crate) fn router(service: Service) -> Router {
     };
     Router::new()
         .route("/", get(health::index))
-        .route("/feeds", get(subscribe::several).post(publish::many))
+        .route("/feeds", get(subscribe::several).post(batch::many))
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

@@ -97,7 +97,7 @@ impl From<PublishError> for Problem {
             PublishError::TooLarge { .. } | PublishError::Append(AppendError::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            PublishError::IdempotencyKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            PublishError::IdempotencyKey => StatusCode::UNPROCESSABLE_ENTITY,
             PublishError::Overload(_) | PublishError::Append(AppendError::NotStored(_)) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -142,6 +142,7 @@ async fn types_and_keys_that_could_forge_a_field_or_speak_as_the_hub_are_422() {
         ("Event-Key", &long_key),
         ("Idempotency-Key", ""),
         ("Idempotency-Key", &long_type),
+        ("Idempotency-Key", "a\tb"),
         ("Content-Type", &long_type),
     ] {
         let answer = post(&replica, "/feeds/a", &[(name, value)], "x").await;
