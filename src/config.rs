@@ -137,6 +137,10 @@ pub struct LimitSettings {
         default_value_t = 1024
     )]
     pub max_publishes: usize,
+
+    /// How long a publisher may take to send a body, in seconds; then it is answered with 408.
+    #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
+    pub body_timeout_seconds: u16,
 }
 
 /// What is held in memory.

@@ -29,6 +29,7 @@ use http_body::Body;
 use percent_encoding::percent_decode_str;
 use problem::Problem;
 use std::sync::Arc;
+use std::time::Duration;
 use stream::Ending;
 
 /// What the routes need.
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) max_patterns: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
+    pub(crate) body_timeout: Duration,
 }
 
 /// All routes.

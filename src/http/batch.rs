@@ -38,7 +38,7 @@ pub(super) async fn many(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let max = service.max_batch_bytes;
-    let body = read(body, max, "a batch").await?;
+    let body = read(&service, &headers, body, max, "a batch").await?;
     let publisher = service.publisher;
     let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
     let results = futures::stream::iter(lines(body))

@@ -38,7 +38,8 @@ pub(super) async fn one(
         .map(parse_content_type)
         .transpose()?;
     let idempotency_key = text(&headers, "idempotency-key")?.map(str::to_owned);
-    let data = read(body, service.max_event_bytes, "an event").await?;
+    let max = service.max_event_bytes;
+    let data = read(&service, &headers, body, max, "an event").await?;
     // Copied: a slice would keep the connection's whole read buffer for as long as the event is kept.
     let data = Bytes::copy_from_slice(&data);
     let message = Message {
@@ -51,8 +52,24 @@ pub(super) async fn one(
     Ok((status(&published), json(receipt(&published))).into_response())
 }
 
-pub(super) async fn read(body: Body, max: usize, what: &str) -> Result<Bytes, Problem> {
-    match Limited::new(body, max).collect().await {
+/// A body in whole: of at most `max` bytes, without any coding, and sent within the time that a body may take.
+pub(super) async fn read(
+    service: &Service,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    what: &str,
+) -> Result<Bytes, Problem> {
+    check_transfer_coding(headers)?;
+    let whole = Limited::new(body, max).collect();
+    let Ok(read) = tokio::time::timeout(service.body_timeout, whole).await else {
+        let seconds = service.body_timeout.as_secs();
+        let detail = format!(
+            "the body was not sent within {seconds} s, as long as it may take; nothing was stored"
+        );
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+    };
+    match read {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let detail = format!(
@@ -63,6 +80,24 @@ pub(super) async fn read(body: Body, max: usize, what: &str) -> Result<Bytes, Pr
         Err(error) => Err(Problem::bad_request(format!(
             "the body ended early: {error}"
         ))),
+    }
+}
+
+/// Refuses transfer codings besides `chunked` (RFC 9112, section 6.1), which hyper leaves in the body.
+fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let fields = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut codings = fields
+        .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    let first = codings.next();
+    let plain = first.is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+    match plain && codings.next().is_none() {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "the only `Transfer-Encoding` that this server reads is `chunked`, once",
+        )),
     }
 }
 

@@ -28,6 +28,7 @@ async fn a_wrong_command_line_is_2_and_says_what_would_be_right() {
         (&["tail", "a", "--last", "1001"], "1000"),
         (&["tail", "a", "--count", "0"], "--count"),
         (&["--retry", "1"], "--retry"),
+        (&["--body-timeout", "0"], "0 is not in 1..=3600"),
         (&["--log", "info", "publish", "a"], "cannot be used"),
     ] {
         let ended = Program::run(arguments, b"").await;
