@@ -99,6 +99,7 @@ impl App {
             max_patterns: limits.max_patterns,
             max_event_bytes: limits.max_event_bytes,
             max_batch_bytes: limits.max_batch_bytes,
+            body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
         };
         Ok(Self {
             server,

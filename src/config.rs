@@ -94,12 +94,13 @@ pub struct LimitSettings {
         long,
         env = "TIDINGS_MAX_EVENT_BYTES",
         value_name = "BYTES",
-        default_value_t = 1_000_000
+        default_value_t = 1_000_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
     )]
     pub max_event_bytes: usize,
 
     /// The largest batch of events in one POST, in bytes.
-    #[arg(long, env = "TIDINGS_MAX_BATCH_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
+    #[arg(long, env = "TIDINGS_MAX_BATCH_BYTES", value_name = "BYTES", default_value_t = 16 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_batch_bytes: usize,
 
     /// Patterns that one stream may ask for.
@@ -107,16 +108,18 @@ pub struct LimitSettings {
         long,
         env = "TIDINGS_MAX_PATTERNS",
         value_name = "N",
-        default_value_t = 100
+        default_value_t = 100,
+        value_parser = count(1)
     )]
     pub max_patterns: usize,
 
-    /// Streams open at once. Those who come later are told to come back.
+    /// Streams open at once, 0 for none. Those who come later are told to come back.
     #[arg(
         long,
         env = "TIDINGS_MAX_STREAMS",
         value_name = "N",
-        default_value_t = 100_000
+        default_value_t = 100_000,
+        value_parser = count(0)
     )]
     pub max_streams: usize,
 
@@ -125,18 +128,29 @@ pub struct LimitSettings {
         long,
         env = "TIDINGS_MAX_CONNECTIONS",
         value_name = "N",
-        default_value_t = 110_000
+        default_value_t = 110_000,
+        value_parser = count(1)
     )]
     pub max_connections: usize,
 
-    /// Publishes under way at once; more are answered with 503.
+    /// Publishes under way at once, 0 for none; more are answered with 503.
     #[arg(
         long,
         env = "TIDINGS_MAX_PUBLISHES",
         value_name = "N",
-        default_value_t = 1024
+        default_value_t = 1024,
+        value_parser = count(0)
     )]
     pub max_publishes: usize,
+
+    /// How long a publisher may take to send a body, in seconds; then it is answered with 408.
+    #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
+    pub body_timeout_seconds: u16,
+}
+
+/// How many there may be of something, `least` or more.
+fn count(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=u64::from(u32::MAX))
 }
 
 /// What is held in memory.
@@ -144,7 +158,7 @@ pub struct LimitSettings {
 #[command(next_help_heading = "Memory")]
 pub struct MemorySettings {
     /// The newest events that are kept at hand for readers, in bytes with everything they need.
-    #[arg(long, env = "TIDINGS_WINDOW_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, env = "TIDINGS_WINDOW_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = value_parser!(u64).range(1..))]
     pub window_bytes: u64,
 
     /// The same, in events.
@@ -152,7 +166,7 @@ pub struct MemorySettings {
     pub window_events: u64,
 
     /// Without NATS: how much the log in memory holds, in bytes.
-    #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
+    #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub memory_bytes: usize,
 
     /// The same, in events.
@@ -170,7 +184,8 @@ pub struct MemorySettings {
         long,
         env = "TIDINGS_MEMORY_KEYS",
         value_name = "N",
-        default_value_t = 1_000_000
+        default_value_t = 1_000_000,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
     )]
     pub memory_keys: usize,
 }

@@ -1,6 +1,7 @@
 //! HTTP: every route in one place.
 
 mod access;
+mod batch;
 mod handoff;
 mod health;
 mod negotiate;
@@ -18,14 +19,17 @@ use crate::hub::{Hub, Shards};
 use crate::publish::Publisher;
 use access::Callers;
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
 use http::request::Parts;
-use http::{StatusCode, Uri};
+use http::{StatusCode, Uri, Version};
+use http_body::Body;
+use percent_encoding::percent_decode_str;
 use problem::Problem;
 use std::sync::Arc;
+use std::time::Duration;
 use stream::Ending;
 
 /// What the routes need.
@@ -41,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) max_patterns: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
+    pub(crate) body_timeout: Duration,
 }
 
 /// All routes.
@@ -51,7 +56,7 @@ pub(crate) fn router(service: Service) -> Router {
     };
     Router::new()
         .route("/", get(health::index))
-        .route("/feeds", get(subscribe::several).post(publish::many))
+        .route("/feeds", get(subscribe::several).post(batch::many))
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -60,6 +65,7 @@ pub(crate) fn router(service: Service) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it
         .layer(from_fn_with_state(callers, access::guard))
+        .layer(from_fn(close_after_open_end))
         .with_state(service)
 }
 
@@ -78,6 +84,17 @@ async fn method_not_allowed() -> Problem {
     )
 }
 
+/// Promises no further use of a connection whose end ends the body: over HTTP/1.0, which has no chunks.
+async fn close_after_open_end(request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+        // To one in HTTP/1.1 hyper would add `Connection: keep-alive` where the client has asked for it.
+        *response.version_mut() = Version::HTTP_10;
+    }
+    response
+}
+
 /// The query's parameters, in order.
 struct Params(Vec<(String, String)>);
 
@@ -85,6 +102,7 @@ impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        check_encoding("query", parts.uri.query().unwrap_or_default())?;
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(Problem::bad_request(format!(
@@ -94,11 +112,38 @@ impl<S: Sync> FromRequestParts<S> for Params {
     }
 }
 
-fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    match path {
-        Ok(Path(text)) => Ok(text),
-        Err(error) => Err(Problem::bad_request(format!(
-            "the path can't be read: {error}"
+/// The feed or pattern that the path names.
+struct Name(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        check_encoding("path", parts.uri.path())?;
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(error) => Err(Problem::bad_request(format!(
+                "the path can't be read: {error}"
+            ))),
+        }
+    }
+}
+
+/// Refuses what decoders differ about: a `%` without two hexadecimal digits (RFC 3986, section 2.1), and
+/// bytes that are not UTF-8.
+fn check_encoding(part: &str, text: &str) -> Result<(), Problem> {
+    for after in text.split('%').skip(1) {
+        let digits = after.as_bytes().get(..2);
+        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err(Problem::bad_request(format!(
+                "the {part} has a `%` without two hexadecimal digits after it; a `%` of its own is written as `%25`"
+            )));
+        }
+    }
+    match percent_decode_str(text).decode_utf8() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::bad_request(format!(
+            "the {part} is not UTF-8 once it is decoded"
         ))),
     }
 }

@@ -49,8 +49,10 @@ pub enum PublishError {
         max: usize,
     },
     /// The idempotency key can't be used.
-    #[error("the idempotency key has {0} bytes; it must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES}")]
-    IdempotencyKey(usize),
+    #[error(
+        "the idempotency key must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes, and no control character"
+    )]
+    IdempotencyKey,
     /// Too many are under way.
     #[error("{0} publishes are under way, as many as may be; nothing was stored")]
     Overload(usize),
@@ -139,11 +141,9 @@ impl Publisher {
             let (bytes, max) = (data.len(), self.max_event_bytes);
             return Err(PublishError::TooLarge { bytes, max });
         }
-        match idempotency_key.map(str::len) {
-            Some(length) if length == 0 || length > MAX_IDEMPOTENCY_KEY_BYTES => {
-                Err(PublishError::IdempotencyKey(length))
-            }
-            _ => Ok(()),
+        match idempotency_key.is_none_or(is_idempotency_key) {
+            true => Ok(()),
+            false => Err(PublishError::IdempotencyKey),
         }
     }
 
@@ -155,4 +155,9 @@ impl Publisher {
             }
         }
     }
+}
+
+/// What may be one in a batch is what may be one in a header.
+fn is_idempotency_key(text: &str) -> bool {
+    (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&text.len()) && !text.contains(char::is_control)
 }

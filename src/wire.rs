@@ -2,11 +2,13 @@
 
 mod chunk;
 mod envelope;
+mod json;
 mod sse;
 
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::is_json;
-pub use sse::{HEARTBEAT, closing, opening};
+pub use json::check_json;
+pub use sse::{HEARTBEAT, closing, opening, refusal};
 
 use crate::event::{Data, Event, Position};
 use bytes::Bytes;

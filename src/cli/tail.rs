@@ -43,7 +43,7 @@ Exit codes:
 
 /// See [`super::Command::Tail`].
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct Tail {
     /// Feeds or patterns: `*` is one token, a `>` at the end one or more.
     #[arg(required = true, value_name = "PATTERN")]

@@ -5,20 +5,15 @@ use http::{HeaderMap, header};
 /// The media types in which feeds are served, the preferred one first.
 const SERVED: [&str; 1] = ["text/event-stream"];
 
-/// The served media type that the client prefers; `None` where it accepts none. No header means any.
+/// The served media type that the client prefers; `None` where it accepts none. No header means any,
+/// and so does an empty one.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<&'static str> {
     let mut ranges = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
         // A header that is no text accepts nothing that we know.
-        ranges.extend(
-            value
-                .to_str()
-                .unwrap_or_default()
-                .split(',')
-                .filter_map(range),
-        );
+        ranges.extend(value.to_str().unwrap_or("?").split(',').filter_map(range));
     }
-    if !headers.contains_key(header::ACCEPT) {
+    if ranges.is_empty() {
         ranges.push(("*/*".to_owned(), 1.0));
     }
     let mut best = None;
@@ -81,6 +76,8 @@ mod tests {
         assert_eq!(of("Text/*;q=0.5, */*;q=0"), Some("text/event-stream"));
         assert_eq!(of("text/event-stream;q=0, */*"), None);
         assert_eq!(of("text/html"), None);
+        assert_eq!(of(""), Some("text/event-stream"));
+        assert_eq!(of(" , "), Some("text/event-stream"));
         assert_eq!(preferred(&HeaderMap::new()), Some("text/event-stream"));
     }
 }

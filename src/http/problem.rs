@@ -60,6 +60,10 @@ impl IntoResponse for Problem {
         let form = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, self.json()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, form);
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if matches!(
             self.status,
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
@@ -97,7 +101,7 @@ impl From<PublishError> for Problem {
             PublishError::TooLarge { .. } | PublishError::Append(AppendError::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
-            PublishError::IdempotencyKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            PublishError::IdempotencyKey => StatusCode::UNPROCESSABLE_ENTITY,
             PublishError::Overload(_) | PublishError::Append(AppendError::NotStored(_)) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -4,14 +4,13 @@ use super::handoff::{self, Slot};
 use super::negotiate;
 use super::problem::Problem;
 use super::stream::Stream;
-use super::{Params, Service, path_text};
+use super::{Name, Params, Service};
 use crate::event::{Pattern, Patterns, Position};
 use crate::hub::{Handed, Joined, Refusal, Start};
 use crate::wire::{self, Closing, Form};
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -33,7 +32,7 @@ struct Asked {
 pub(super) async fn one(
     State(service): State<Service>,
     slot: Option<Extension<Slot>>,
-    path: Result<Path<String>, PathRejection>,
+    Name(name): Name,
     Params(params): Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -42,8 +41,7 @@ pub(super) async fn one(
             "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
         ));
     }
-    let patterns = vec![path_text(path)?];
-    subscribe(&service, slot, patterns, &params, &headers).await
+    subscribe(&service, slot, vec![name], &params, &headers).await
 }
 
 pub(super) async fn several(
@@ -67,13 +65,13 @@ async fn subscribe(
     let asked = Asked::read(service, &patterns, params, headers)?;
     service.access.subscribe(&asked.patterns)?;
     if let Some(reason) = *service.ending.borrow() {
-        return refuse(service, &asked, reason);
+        return Ok(refuse(service, &asked, reason));
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => event_stream(body(service, joined, asked.form, slot)),
+        Ok(joined) => Ok(event_stream(body(service, joined, asked.form, slot))),
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
-            refuse(service, &asked, closing(&refusal))
+            Ok(refuse(service, &asked, closing(&refusal)))
         }
     }
 }
@@ -116,7 +114,7 @@ fn form(params: &[(String, String)]) -> Result<Form, Problem> {
 }
 
 /// Where to start: the header before the parameters, so that a client which comes back goes on from its
-/// last event, whatever its URL says.
+/// last event, whatever its URL says. Only ids come in the header: `now` and `start` are words of the URL.
 fn start(
     params: &[(String, String)],
     headers: &HeaderMap,
@@ -132,17 +130,20 @@ fn start(
             "`after` and `last` both say where to start; one of them must go",
         ));
     }
-    let Some(text) = header.or(after) else {
-        return Ok((last.map_or(Start::Now, Start::Last), None));
-    };
-    Ok(match text {
-        "now" => (Start::Now, None),
-        "start" => (Start::First, None),
-        text => match text.parse::<Position>() {
-            Ok(position) => (Start::After(position), Some(text.to_owned())),
-            Err(_) => (Start::Unknown, Some(crate::hub::NO_ID.to_owned())),
-        },
+    Ok(match (header, after) {
+        (Some(id), _) => after_id(id),
+        (None, Some("now")) => (Start::Now, None),
+        (None, Some("start")) => (Start::First, None),
+        (None, Some(id)) => after_id(id),
+        (None, None) => (last.map_or(Start::Now, Start::Last), None),
     })
+}
+
+fn after_id(text: &str) -> (Start, Option<String>) {
+    match text.parse::<Position>() {
+        Ok(position) => (Start::After(position), Some(text.to_owned())),
+        Err(_) => (Start::Unknown, Some(crate::hub::NO_ID.to_owned())),
+    }
 }
 
 fn last(text: &str) -> Result<usize, Problem> {
@@ -196,18 +197,16 @@ fn closing(refusal: &Refusal) -> Closing {
 }
 
 /// An answer that tells a browser's EventSource to come back: any status but 200 it would take for good.
-fn refuse(service: &Service, asked: &Asked, reason: Closing) -> Result<Response, Problem> {
-    let retry = service.streams.retry();
-    let id = asked.id.as_deref();
-    let body = wire::opening(retry, id) + &wire::closing(retry, id, reason);
-    let mut response = event_stream(body.into())?;
+fn refuse(service: &Service, asked: &Asked, reason: Closing) -> Response {
+    let body = wire::refusal(service.streams.retry(), asked.id.as_deref(), reason);
+    let mut response = event_stream(body.into());
     response
         .headers_mut()
         .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
-    Ok(response)
+    response
 }
 
-fn event_stream(body: Body) -> Result<Response, Problem> {
+fn event_stream(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(
@@ -222,5 +221,5 @@ fn event_stream(body: Body) -> Result<Response, Problem> {
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    Ok(response)
+    response
 }

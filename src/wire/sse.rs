@@ -14,22 +14,30 @@ pub const HEARTBEAT: &str = ":\n";
 ///
 /// The id is text because a client that came with an id of no log is given one like it back.
 pub fn opening(retry_ms: u32, id: Option<&str>) -> String {
-    said(retry_ms, "hub:position", id, "{}")
+    retry(retry_ms) + &said("hub:position", id, "{}")
 }
 
 /// The last block of a stream that ends, likewise.
 pub fn closing(retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
-    said(
-        retry_ms,
-        "hub:closing",
-        id,
-        &format!("{{\"reason\":\"{}\"}}", reason.as_str()),
-    )
+    retry(retry_ms) + &ended(id, reason)
 }
 
-fn said(retry_ms: u32, kind: &str, id: Option<&str>, data: &str) -> String {
+/// All of a stream that ends as it begins.
+pub fn refusal(retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
+    opening(retry_ms, id) + &ended(id, reason)
+}
+
+fn ended(id: Option<&str>, reason: Closing) -> String {
+    let data = format!("{{\"reason\":\"{}\"}}", reason.as_str());
+    said("hub:closing", id, &data)
+}
+
+fn retry(retry_ms: u32) -> String {
+    format!("retry: {retry_ms}\n")
+}
+
+fn said(kind: &str, id: Option<&str>, data: &str) -> String {
     let mut out = String::new();
-    field(&mut out, "retry", retry_ms);
     field(&mut out, "event", kind);
     if let Some(id) = id {
         field(&mut out, "id", id);

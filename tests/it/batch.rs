@@ -30,6 +30,8 @@ async fn envelopes(replica: &Replica, count: usize) -> Vec<Value> {
 #[tokio::test]
 async fn each_line_has_its_result_in_order_whatever_became_of_the_others() {
     let replica = Replica::start(&["--max-event-bytes", "20", "--anonymous-publish", "a.>"]).await;
+    let nested = "[".repeat(128) + &"]".repeat(128);
+    let deep = format!(r#"{{"feed":"a.2","data":{nested}}}"#);
     let lines = [
         (r#"{"feed":"a.1","data":{"n":1}}"#, Ok("a.1")),
         (r#"{"feed":"a.*","data":1}"#, Err(400)),
@@ -53,6 +55,19 @@ async fn each_line_has_its_result_in_order_whatever_became_of_the_others() {
         (r#"{"feed":"a.2","dta":1}"#, Err(422)),
         (r#"{"data":1}"#, Err(422)),
         ("[]", Err(422)),
+        (r#"["a.3",null,1,null,null,null,null]"#, Err(422)),
+        (r#"{"feed":"a.2","feed":"a.3"}"#, Err(422)),
+        (
+            r#"{"feed":"a.2","idempotency_key":"x\n","data":1}"#,
+            Err(422),
+        ),
+        (
+            r#"{"feed":"a.2","idempotency_key":"x\u007f","data":1}"#,
+            Err(422),
+        ),
+        (r#"{"feed":"a.2","data":"\ud800"}"#, Err(422)),
+        (r#"{"feed":"a.2","data":[1e999]}"#, Err(422)),
+        (&deep, Err(422)),
         (r#"{"feed":"a.3"}"#, Ok("a.3")),
         (
             r#"{"feed":"a.4","type":"created","key":"k","data":"text"}"#,
@@ -80,6 +95,54 @@ async fn each_line_has_its_result_in_order_whatever_became_of_the_others() {
                 problem(result, *status);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_line_is_said_field_by_field() {
+    let replica = Replica::start(&[]).await;
+    let deep = format!(
+        r#"{{"feed":"a","data":{}}}"#,
+        "[".repeat(128) + &"]".repeat(128)
+    );
+    let lines = [
+        (
+            "x",
+            "the line is not one JSON object: expected value at column 1",
+        ),
+        (
+            "[]",
+            r#"the line is not one JSON object: invalid type: sequence, expected an object such as {"feed":"orders.eu","data":1} at column 0"#,
+        ),
+        (
+            r#"{"data":1}"#,
+            r#"the line has no `feed`, as in {"feed":"orders.eu","data":1}"#,
+        ),
+        (
+            r#"{"feed":1}"#,
+            "`feed` is not a string: invalid type: integer `1`, expected a string at column 1",
+        ),
+        (
+            r#"{"feed":"a","dta":1}"#,
+            "`dta` is no field of an event; the fields are `feed`, `type`, `data`, `key`, `content_type`, `encoding` and `idempotency_key`",
+        ),
+        (
+            r#"{"feed":"a","key":"b","key":"c"}"#,
+            "`key` is there twice",
+        ),
+        (
+            &deep,
+            "`data` is not JSON that every client can read: recursion limit exceeded at column 128",
+        ),
+        (
+            r#"{"feed":"a","data":1,"idempotency_key":"a\nb"}"#,
+            "the idempotency key must have 1 to 255 bytes, and no control character",
+        ),
+    ];
+    let body: Vec<&str> = lines.iter().map(|(line, _)| *line).collect();
+    let results = batch(&replica, &body.join("\n")).await;
+    for (result, (line, detail)) in results.iter().zip(lines) {
+        assert_eq!(problem(result, 422), detail, "{line}");
     }
 }
 

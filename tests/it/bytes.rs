@@ -169,6 +169,21 @@ async fn an_envelope_is_one_line_of_data_without_a_type() {
 }
 
 #[tokio::test]
+async fn data_that_a_strict_parser_would_not_take_as_json_is_a_string_in_an_envelope() {
+    let replica = Replica::start(&[]).await;
+    let (mut stream, _) = Stream::open(&replica, "/feeds/a?envelope=1").await;
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    for data in [nested(128), r#""\ud800""#.into(), "1e999".into()] {
+        replica.publish("a", data.clone()).await;
+        let envelope: Value = serde_json::from_str(&stream.data(1).await[0]).unwrap();
+        assert_eq!(envelope["data"], data);
+    }
+    replica.publish("a", nested(127)).await;
+    let envelope = stream.data(1).await.remove(0);
+    assert!(envelope.ends_with(&format!(",\"data\":{}}}", nested(127))));
+}
+
+#[tokio::test]
 async fn in_an_envelope_what_the_hub_says_keeps_its_type() {
     let replica = Replica::start(&[]).await;
     replica.publish("a", "x").await;
@@ -223,6 +238,7 @@ async fn over_http_1_0_the_end_of_the_connection_ends_the_stream() {
         assert!(head.status.ends_with(" 200 OK"), "{head:?}");
         assert_eq!(head.field("transfer-encoding"), None);
         assert_eq!(head.field("content-length"), None);
+        assert_eq!(head.field("connection"), None);
         assert_eq!(head.field("content-type"), Some("text/event-stream"));
         let opening = String::from_utf8(raw.until(b"\n\n").await).unwrap();
         assert!(opening.starts_with("retry: "), "{opening:?}");
@@ -233,6 +249,9 @@ async fn over_http_1_0_the_end_of_the_connection_ends_the_stream() {
             format!("id: {id}\ndata: x\n\n")
         );
     }
+    let request = "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let mut raw = Raw::send(replica.address, request).await;
+    assert_eq!(raw.head().await.field("connection"), Some("keep-alive"));
     let mut raw = Raw::send(replica.address, "GET /feeds/a HTTP/1.0\r\n\r\n").await;
     raw.head().await;
     replica.stop().await;

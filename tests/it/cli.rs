@@ -28,6 +28,13 @@ async fn a_wrong_command_line_is_2_and_says_what_would_be_right() {
         (&["tail", "a", "--last", "1001"], "1000"),
         (&["tail", "a", "--count", "0"], "--count"),
         (&["--retry", "1"], "--retry"),
+        (&["--max-event-bytes", "0"], "0 is not in 1.."),
+        (&["--max-batch-bytes", "0"], "0 is not in 1.."),
+        (&["--max-patterns", "0"], "0 is not in 1.."),
+        (&["--max-connections", "0"], "0 is not in 1.."),
+        (&["--max-publishes", "99999999999"], "0..=4294967295"),
+        (&["--body-timeout", "0"], "0 is not in 1..=3600"),
+        (&["--memory-keys", "0"], "0 is not in 1.."),
         (&["--log", "info", "publish", "a"], "cannot be used"),
     ] {
         let ended = Program::run(arguments, b"").await;
@@ -57,4 +64,11 @@ async fn the_help_of_each_command_has_examples() {
         assert_eq!(ended.code(), Some(0));
         assert!(ended.out.contains("\nExamples:\n"), "{}", ended.out);
     }
+}
+
+#[tokio::test]
+async fn tail_without_feeds_says_how_it_is_used() {
+    let ended = Program::run(&["tail"], b"").await;
+    assert_eq!((ended.code(), ended.out.as_str()), (Some(2), ""));
+    assert!(ended.err.contains("\nExamples:\n"), "{}", ended.err);
 }

@@ -1,6 +1,7 @@
 //! `POST /feeds/{feed}`: what is stored, what is refused, and what the answer promises.
 
-use crate::call::{Answer, get, post};
+use crate::call::{Answer, get, post, problem};
+use crate::raw::Raw;
 use crate::replica::Replica;
 use crate::sse::Stream;
 use futures::future::join_all;
@@ -142,6 +143,7 @@ async fn types_and_keys_that_could_forge_a_field_or_speak_as_the_hub_are_422() {
         ("Event-Key", &long_key),
         ("Idempotency-Key", ""),
         ("Idempotency-Key", &long_type),
+        ("Idempotency-Key", "a\tb"),
         ("Content-Type", &long_type),
     ] {
         let answer = post(&replica, "/feeds/a", &[(name, value)], "x").await;
@@ -157,7 +159,7 @@ async fn a_line_end_in_a_header_never_gets_as_far_as_a_stream() {
         let request = format!(
             "POST /feeds/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nEvent-Type: {value}\r\nContent-Length: 1\r\n\r\nx"
         );
-        let mut raw = crate::raw::Raw::send(replica.address, &request).await;
+        let mut raw = Raw::send(replica.address, &request).await;
         raw.rest().await;
     }
     let (mut stream, _) = Stream::open(&replica, "/feeds/a?after=start").await;
@@ -180,6 +182,8 @@ async fn a_pattern_or_a_bad_name_can_not_be_published_to() {
         ("/feeds/a..b", "empty token"),
         ("/feeds/a%20b", "white space"),
         ("/feeds/%0A", "control"),
+        ("/feeds/a%zz", "`%25`"),
+        ("/feeds/a%FFb", "UTF-8"),
     ] {
         let detail = post(&replica, path, &[], "x").await.problem(400);
         assert!(detail.contains(hint), "{path}: {detail}");
@@ -194,4 +198,54 @@ async fn where_too_many_are_under_way_it_is_503_and_nothing_was_stored() {
     assert_eq!(answer.header("retry-after"), Some("2"));
     let metrics = get(&replica, "/metrics", &[]).await;
     assert!(metrics.text.contains("\ntidings_head_sequence 0\n"));
+}
+
+/// The detail of a raw answer that is a problem with this status.
+async fn raw_problem(raw: &mut Raw, status: u16) -> String {
+    let head = raw.head().await;
+    assert_eq!(head.field("connection"), Some("close"));
+    assert!(head.status.contains(&format!(" {status} ")), "{head:?}");
+    assert_eq!(head.field("content-type"), Some("application/problem+json"));
+    problem(&serde_json::from_slice(&raw.rest().await).unwrap(), status)
+}
+
+#[tokio::test]
+async fn a_body_in_a_coding_that_is_not_read_is_501() {
+    let replica = Replica::start(&[]).await;
+    let head = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-ndjson\r\n"
+        )
+    };
+    let body = "\r\n1\r\nx\r\n0\r\n\r\n";
+    for path in ["/feeds/a", "/feeds"] {
+        for coding in [
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked, chunked\r\n",
+        ] {
+            let request = format!("{}{coding}{body}", head(path));
+            let mut raw = Raw::send(replica.address, &request).await;
+            let detail = raw_problem(&mut raw, 501).await;
+            assert!(detail.contains("`chunked`"), "{detail}");
+        }
+    }
+    let request = format!("{}Transfer-Encoding: Chunked\r\n{body}", head("/feeds/a"));
+    let mut raw = Raw::send(replica.address, &request).await;
+    assert_eq!(raw.head().await.status, "HTTP/1.1 201 Created");
+    assert_eq!(on_a(&replica).await, ["x"]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_sent_in_time_is_408_and_the_end_of_the_connection() {
+    let replica = Replica::start(&["--body-timeout", "1"]).await;
+    for path in ["/feeds/a", "/feeds"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: 4\r\n\r\n12"
+        );
+        let mut raw = Raw::send(replica.address, &request).await;
+        let detail = raw_problem(&mut raw, 408).await;
+        assert!(detail.contains("within 1 s,"), "{detail}");
+    }
+    assert_eq!(on_a(&replica).await, [""; 0]);
 }

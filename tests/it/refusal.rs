@@ -5,7 +5,8 @@ use crate::raw::Raw;
 use crate::replica::{Replica, within};
 use crate::sse::Stream;
 
-/// Checks that a refused stream's body is just what it has to be: the client's own id in both blocks.
+/// Checks that a refused stream's body is just what it has to be: the client's own id in both blocks,
+/// and one time to come back.
 fn check(body: &str, id: Option<&str>, reason: &str) {
     let retry = body
         .strip_prefix("retry: ")
@@ -14,7 +15,7 @@ fn check(body: &str, id: Option<&str>, reason: &str) {
     assert!((25..=75).contains(&retry), "{retry}");
     let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
     let expected = format!(
-        "retry: {retry}\nevent: hub:position\n{id}data: {{}}\n\nretry: {retry}\nevent: hub:closing\n{id}data: {{\"reason\":\"{reason}\"}}\n\n"
+        "retry: {retry}\nevent: hub:position\n{id}data: {{}}\n\nevent: hub:closing\n{id}data: {{\"reason\":\"{reason}\"}}\n\n"
     );
     assert_eq!(body, expected);
 }

@@ -87,6 +87,18 @@ async fn the_header_goes_before_what_the_url_says() {
 }
 
 #[tokio::test]
+async fn in_the_header_only_ids_are_meant() {
+    let replica = Replica::start(&[]).await;
+    filled(&replica).await;
+    for text in ["now", "start", "nonsense"] {
+        let (mut stream, first) = Stream::resume(&replica, "/feeds/a", text).await;
+        assert_eq!(first.id, "0-000000", "{text}");
+        assert_eq!(stream.event().await.kind, "hub:reset", "{text}");
+        assert_eq!(stream.data(1).await, ["a1"], "{text}");
+    }
+}
+
+#[tokio::test]
 async fn the_newest_events_are_those_of_the_patterns_as_far_as_the_window_reaches() {
     let replica = Replica::start(&["--window-events", "6"]).await;
     let ids = filled(&replica).await;
@@ -132,6 +144,7 @@ async fn what_is_accepted_decides_and_nothing_served_is_406() {
         "text/event-stream",
         "TEXT/Event-Stream",
         "text/html, */*;q=0.1",
+        "",
     ] {
         let request = client.get(replica.url("/feeds/a")).header("Accept", accept);
         let (stream, _) = Stream::begin(request).await;
@@ -158,7 +171,12 @@ async fn what_can_never_succeed_is_400_and_says_what_would_be_right() {
         ("/feeds/a%2Fb", "`/`"),
         ("/feeds/a%20b", "white space"),
         ("/feeds/a%0D%0Aid:%201", "control"),
-        ("/feeds/%ff", "path"),
+        ("/feeds/%ff", "UTF-8"),
+        ("/feeds/a%zz", "`%25`"),
+        ("/feeds/a%", "`%25`"),
+        ("/feeds/a%4", "`%25`"),
+        ("/feeds?feed=a%zz", "`%25`"),
+        ("/feeds?feed=%ff", "UTF-8"),
         ("/feeds?feed=a&feed=b&feed=c", "3 patterns"),
         ("/feeds/a?feed=b", "`/feeds?feed=P1&feed=P2`"),
         ("/feeds/a?after=start&last=1", "`after` and `last`"),
