@@ -44,9 +44,18 @@ pub(super) struct Window {
     feeds: Feeds,
     groups: Groups,
     gauge: Arc<Gauge>,
-    /// How often the log has changed under us, and to which shared position it went back, newest last.
+    /// How often the log has changed under us, and how, newest last.
     generation: u64,
-    changes: VecDeque<Position>,
+    changes: VecDeque<Change>,
+}
+
+/// A change of the log.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    /// Where a reader that has come further goes on.
+    shared: Position,
+    /// Whether the logs share nothing: then a place in the one says nothing about the other.
+    anew: bool,
 }
 
 #[derive(Debug)]
@@ -172,6 +181,27 @@ impl Window {
     }
 }
 
+impl Change {
+    /// Both as one, for a reader that has missed them: it goes back as far as either says, in the log as it is
+    /// now.
+    fn and_then(self, next: Self) -> Self {
+        let further = next.shared.sequence() < self.shared.sequence();
+        Self {
+            shared: if next.anew || further {
+                next.shared
+            } else {
+                self.shared
+            },
+            anew: self.anew || next.anew,
+        }
+    }
+
+    /// Whether it is news to a reader that has come as far as `sequence`.
+    fn concerns(self, sequence: u64) -> bool {
+        sequence > self.shared.sequence() || (self.anew && sequence > 0)
+    }
+}
+
 /// What the follower does.
 impl Window {
     /// Appends events, and returns the bell of each group that has one of them.
@@ -258,15 +288,12 @@ impl Window {
             self.head = shared;
         }
         self.generation += 1;
-        // A reader goes back to the earliest of all that it has missed; where nothing is shared, to the
-        // beginning.
-        self.changes.push_back(shared);
+        self.changes.push_back(Change { shared, anew });
         if self.changes.len() > CHANGES
             && let (Some(first), Some(second)) =
                 (self.changes.pop_front(), self.changes.front_mut())
-            && first.sequence() < second.sequence()
         {
-            *second = first;
+            *second = first.and_then(*second);
         }
     }
 
