@@ -267,17 +267,14 @@ impl Signal {
     }
 
     /// It as chunks of a body, each with the id with which a client that has heard it goes on.
-    pub(super) fn chunks(&self, form: Form) -> Vec<(Chunk, Option<Position>)> {
-        match self {
-            Self::Notice(notice) => {
-                vec![(Chunk::new(&wire::notice(form, notice)), Some(notice.id))]
-            }
-            Self::Events(entries) => {
-                let chunk =
-                    |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
-                entries.iter().map(chunk).collect()
-            }
-        }
+    pub(super) fn chunks(&self, form: Form) -> impl Iterator<Item = (Chunk, Option<Position>)> {
+        let (notice, entries) = match self {
+            Self::Notice(notice) => (Some(notice), &[][..]),
+            Self::Events(entries) => (None, &entries[..]),
+        };
+        let notice = notice.map(|it| (Chunk::new(&wire::notice(form, it)), Some(it.id)));
+        let chunk = move |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
+        notice.into_iter().chain(entries.iter().map(chunk))
     }
 
     /// The id with which a client that has heard it goes on.

@@ -11,6 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// How many steps a group takes before others get their turn.
 const TURN: usize = 16;
+/// How many bytes are joined for one write to several connections, and to a single one, which may be slow: what
+/// its socket does not take is joined anew for its next write. A larger chunk is written as it is.
+const SHARED_BYTES: usize = 256 << 10;
+const ALONE_BYTES: usize = 64 << 10;
 
 /// Connections that are served by one reader.
 #[derive(Debug)]
@@ -99,8 +103,21 @@ impl Shard {
         let Some(known) = self.groups.get(group as usize) else {
             return;
         };
-        let serial = known.serial;
-        let frame = Frame::new(signal.chunks(known.form));
+        let (serial, form) = (known.serial, known.form);
+        let most = match known.members.len() {
+            1 => ALONE_BYTES,
+            _ => SHARED_BYTES,
+        };
+        let mut chunks = signal.chunks(form).peekable();
+        while let Some(frame) = Frame::next(&mut chunks, most) {
+            self.send_frame(group, serial, &frame);
+            if self.group(group, serial).is_none() || self.is_blocked(group) {
+                return; // its reader has gone back to where the socket was full
+            }
+        }
+    }
+
+    fn send_frame(&mut self, group: u32, serial: u64, frame: &Frame) {
         let mut at = 0;
         let mut writes = 0;
         while let Some(&name) = self
@@ -108,7 +125,7 @@ impl Shard {
             .and_then(|known| known.members.get(at))
         {
             writes += 1;
-            at += self.write(name as usize, &frame);
+            at += self.write(name as usize, frame);
         }
         let stats = &self.desk.stats;
         stats
