@@ -3,7 +3,7 @@
 use super::conn::Written;
 use super::frame::Frame;
 use super::thread::{Shard, name_of};
-use super::{Back, Order};
+use super::{Back, Errand};
 use crate::hub::bell::Listening;
 use crate::hub::reader::{Progress, Reader, Signal};
 use crate::wire::Form;
@@ -193,20 +193,11 @@ impl Shard {
     /// Has the log read for a group, by a task.
     fn fetch(&mut self, group: u32, through: u64) {
         let known = &mut self.groups[group as usize];
-        let Some(mut reader) = known.reader.take() else {
+        let Some(reader) = known.reader.take() else {
             return;
         };
-        let (serial, desk) = (known.serial, self.desk.clone());
-        self.runtime.spawn(async move {
-            let signal = reader.catch_up(through).await;
-            let group = group as usize;
-            desk.tell(Order::Back(Box::new(Back {
-                group,
-                serial,
-                reader,
-                signal,
-            })));
-        });
+        let errand = Errand::new(self.desk.clone(), group as usize, known.serial);
+        self.runtime.spawn(errand.run(reader, through));
     }
 
     pub(super) fn back(&mut self, back: Back) {
@@ -214,13 +205,27 @@ impl Shard {
         let Some(known) = self.group(group, back.serial) else {
             return; // all its members are gone
         };
-        known.reader = Some(back.reader);
+        let Some((reader, signal)) = back.found else {
+            return self.cut_off(group, back.serial);
+        };
+        known.reader = Some(reader);
         let waiting = std::mem::take(&mut known.waiting);
-        if let Some(signal) = back.signal {
+        if let Some(signal) = signal {
             self.send(group, &signal);
         }
         self.advance(group);
         waiting.into_iter().for_each(|one| self.advance(one));
+    }
+
+    /// Closes the connections of a group that has lost its reader: they come back with their ids.
+    fn cut_off(&mut self, group: u32, serial: u64) {
+        tracing::error!("reading the log has panicked, and those who waited for it are cut off");
+        while let Some(&name) = self
+            .group(group, serial)
+            .and_then(|known| known.members.first())
+        {
+            self.close(name as usize);
+        }
     }
 
     /// Merges a single connection's group, which is live, with the common one of its patterns and form.
