@@ -19,6 +19,7 @@ mod cli;
 mod conformance;
 mod health;
 mod joining;
+mod lagging;
 mod lifecycle;
 mod log_jetstream;
 mod loopback;
