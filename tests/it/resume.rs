@@ -115,3 +115,24 @@ async fn what_the_log_still_holds_comes_after_the_gap_even_if_the_log_has_moved_
     let expected = ["hub:gap", "6", "7", "hub:gap", "10", "11", "12", "13"];
     assert_eq!(heard, expected);
 }
+
+#[tokio::test]
+async fn what_the_window_still_holds_is_in_no_gap() {
+    let replica = Replica::start(&["--window-events", "4", "--memory-events", "2"]).await;
+    let first = replica.publish("a", "1").await.to_string();
+    let mut ids = Vec::new();
+    for n in 2..=9 {
+        ids.push(replica.publish("a", n.to_string()).await);
+    }
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/a", &first).await;
+    let gap = stream.event().await;
+    let told: Value = serde_json::from_str(&gap.data).unwrap();
+    let before = ids[4].to_string();
+    assert_eq!(
+        told,
+        json!({"after": first, "before": before, "reason": "expired"})
+    );
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/a", &gap.id).await;
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
+}
