@@ -2,8 +2,8 @@
 
 use crate::auth::{Access, Denied};
 use crate::event::{Data, Feed, Message, Position};
-use crate::hub::Hub;
-use crate::log::{Append, AppendError, LogError};
+use crate::hub::{Entry, Hub};
+use crate::log::{Append, AppendError, Appended, LogError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError};
@@ -96,34 +96,49 @@ impl Publisher {
         self.authorise(&message.feed)?;
         self.validate(&message, idempotency_key.as_deref())?;
         let _place = self.place()?;
-        let feed = message.feed.clone();
-        let appended = self
-            .hub
-            .log()
-            .append(Append {
-                message,
-                idempotency_key,
-            })
-            .await?;
-        let id = self.hub.position_of(appended.sequence, FOLLOW).await;
-        let id = id
-            .map_err(|LogError::Unavailable(reason)| reason)
-            .and_then(|found| match found {
-                Some(id) => Ok(id),
-                // It has expired, as an event may; the place just after it is known still.
-                None if appended.repeated => Ok(Position::before(appended.sequence + 1)),
-                None => Err("the log does not hold it any more".to_owned()),
-            });
-        match id {
-            Ok(id) => Ok(Published {
-                id,
-                feed,
-                repeated: appended.repeated,
-            }),
-            Err(reason) => Err(AppendError::Unknown(format!(
+        let (feed, data) = (message.feed.clone(), message.data.clone());
+        let append = Append {
+            message,
+            idempotency_key,
+        };
+        let appended = self.hub.log().append(append).await?;
+        let id = self.id_of(appended, &feed, &data).await;
+        let id = id.map_err(|reason| {
+            AppendError::Unknown(format!(
                 "it was stored, but its id is not to be had: {reason}"
             ))
-            .into()),
+        })?;
+        Ok(Published {
+            id,
+            feed,
+            repeated: appended.repeated,
+        })
+    }
+
+    /// The id of an event that the log has taken; else why there is none. A log that is rolled back in between
+    /// gives the sequence to another event.
+    async fn id_of(
+        &self,
+        appended: Appended,
+        feed: &Feed,
+        data: &Data,
+    ) -> Result<Position, String> {
+        let Appended { sequence, repeated } = appended;
+        let found = self.hub.position_of(sequence, FOLLOW).await;
+        let found = found.map_err(|LogError::Unavailable(reason)| reason)?;
+        // A repeat need not have the same data as the first.
+        let is_another = |entry: Arc<Entry>| {
+            let known = &entry.event().message;
+            known.feed != *feed || !(repeated || known.data == *data)
+        };
+        match found {
+            Some(_) if self.hub.entry_at(sequence).is_some_and(is_another) => {
+                Err("the log has been rolled back since".to_owned())
+            }
+            Some(id) => Ok(id),
+            // It has expired, as an event may; the place just after it is known still.
+            None if repeated => Ok(Position::before(sequence + 1)),
+            None => Err("the log does not hold it any more".to_owned()),
         }
     }
 
@@ -154,5 +169,50 @@ impl Publisher {
                 Err(PublishError::Overload(self.max_publishes))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{HubLimits, WindowLimits};
+    use crate::log::{Log, MemoryLimits, MemoryLog};
+
+    fn publisher() -> Publisher {
+        let most = 1 << 20;
+        let log = Log::Memory(MemoryLog::new(MemoryLimits {
+            bytes: most,
+            events: most,
+            keys: 1,
+        }));
+        let window = WindowLimits {
+            bytes: most as u64,
+            events: most,
+        };
+        let limits = HubLimits { window, readers: 1 };
+        let hub = Hub::new(log, limits, Default::default());
+        tokio::spawn(hub.clone().follow());
+        Publisher::new(hub, Arc::new(Access::Local), most, 1)
+    }
+
+    #[tokio::test]
+    async fn an_events_sequence_that_has_come_to_another_is_no_id_of_it() {
+        let publisher = publisher();
+        let (feed, data): (Feed, _) = ("a".parse().unwrap(), Data::Bytes("1".into()));
+        let message = Message::new(feed.clone(), "1");
+        let id = publisher.publish(message, None).await.unwrap().id;
+        let stored = |repeated| Appended {
+            sequence: id.sequence(),
+            repeated,
+        };
+        let other_data = Data::Bytes("2".into());
+        let other_feed = "b".parse().unwrap();
+        assert_eq!(publisher.id_of(stored(false), &feed, &data).await, Ok(id));
+        let other = publisher.id_of(stored(false), &feed, &other_data).await;
+        assert!(other.is_err());
+        let other = publisher.id_of(stored(true), &other_feed, &data).await;
+        assert!(other.is_err());
+        let repeat = publisher.id_of(stored(true), &feed, &other_data).await;
+        assert_eq!(repeat, Ok(id));
     }
 }

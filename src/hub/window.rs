@@ -129,11 +129,10 @@ impl Window {
         Some(self.slots.get(index)?.entry.position())
     }
 
-    /// The position followed last among those up to `sequence`, if it is here.
-    pub(super) fn find(&self, sequence: u64) -> Option<Position> {
-        let index = usize::try_from(self.ordinal_after(sequence) - self.base).ok()?;
-        let position = self.position(index.checked_sub(1)?)?;
-        (position.sequence() == sequence).then_some(position)
+    /// The entry at a sequence.
+    pub(super) fn entry(&self, sequence: u64) -> Option<&Arc<Entry>> {
+        let slot = self.slots.get(self.index_from(sequence))?;
+        (slot.entry.sequence() == sequence).then_some(&slot.entry)
     }
 
     /// The index of the first entry that does not stand before `sequence`.
@@ -150,8 +149,8 @@ impl Window {
         if position == self.floor || position == self.head || position == Position::START {
             return Lookup::Ours;
         }
-        match self.find(sequence) {
-            Some(found) if found == position => Lookup::Ours,
+        match self.entry(sequence) {
+            Some(found) if found.position() == position => Lookup::Ours,
             // A place without a check was told where the log held no event any more; the window may still.
             Some(_) if position.has_check() => Lookup::Foreign,
             Some(_) | None => Lookup::Unknown,
