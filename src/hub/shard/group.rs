@@ -249,6 +249,12 @@ impl Shard {
         if self.common.get(&key) != Some(&common) {
             return false; // it has ended, and another may have its number
         }
+        self.meet(group, common)
+    }
+
+    /// Has a single connection join the common group where their readers meet. Returns what [`merge`](Self::merge)
+    /// does.
+    fn meet(&mut self, group: u32, common: u32) -> bool {
         let Some((one, other)) = self.groups.get2_mut(group as usize, common as usize) else {
             return false;
         };
