@@ -147,14 +147,21 @@ impl Hub {
         sequence: u64,
         patience: Duration,
     ) -> Result<Option<Position>, LogError> {
-        let reached = tokio::time::timeout(patience, self.shared.followed(sequence)).await;
-        let found = reached
-            .ok()
-            .and_then(|()| self.shared.window.read().find(sequence));
-        match found {
-            Some(position) => Ok(Some(position)),
-            None => self.shared.log.position_at(sequence).await,
+        let followed = self.shared.followed(sequence);
+        if tokio::time::timeout(patience, followed).await.is_ok() {
+            let window = self.shared.window.read();
+            let reaches_back = window.floor().sequence() < sequence;
+            let reaches_up = sequence <= window.head().sequence();
+            if reaches_back && reaches_up {
+                return Ok(window.entry(sequence).map(|entry| entry.position()));
+            }
         }
+        self.shared.log.position_at(sequence).await
+    }
+
+    /// The event at a sequence, where the window holds it.
+    pub fn entry_at(&self, sequence: u64) -> Option<Arc<Entry>> {
+        self.shared.window.read().entry(sequence).cloned()
     }
 
     /// How full it is.

@@ -2,11 +2,14 @@
 
 use crate::auth::{Access, Denied};
 use crate::event::{Data, Feed, Message, Position};
-use crate::hub::Hub;
-use crate::log::{Append, AppendError, LogError};
+use crate::hub::{Entry, Hub};
+use crate::log::{Append, AppendError, Appended, LogError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError};
+
+#[cfg(test)]
+mod tests;
 
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -98,34 +101,49 @@ impl Publisher {
         self.authorise(&message.feed)?;
         self.validate(&message, idempotency_key.as_deref())?;
         let _place = self.place()?;
-        let feed = message.feed.clone();
-        let appended = self
-            .hub
-            .log()
-            .append(Append {
-                message,
-                idempotency_key,
-            })
-            .await?;
-        let id = self.hub.position_of(appended.sequence, FOLLOW).await;
-        let id = id
-            .map_err(|LogError::Unavailable(reason)| reason)
-            .and_then(|found| match found {
-                Some(id) => Ok(id),
-                // It has expired, as an event may; the place just after it is known still.
-                None if appended.repeated => Ok(Position::before(appended.sequence + 1)),
-                None => Err("the log does not hold it any more".to_owned()),
-            });
-        match id {
-            Ok(id) => Ok(Published {
-                id,
-                feed,
-                repeated: appended.repeated,
-            }),
-            Err(reason) => Err(AppendError::Unknown(format!(
+        let (feed, data) = (message.feed.clone(), message.data.clone());
+        let append = Append {
+            message,
+            idempotency_key,
+        };
+        let appended = self.hub.log().append(append).await?;
+        let id = self.id_of(appended, &feed, &data).await;
+        let id = id.map_err(|reason| {
+            AppendError::Unknown(format!(
                 "it was stored, but its id is not to be had: {reason}"
             ))
-            .into()),
+        })?;
+        Ok(Published {
+            id,
+            feed,
+            repeated: appended.repeated,
+        })
+    }
+
+    /// The id of an event that the log has taken; else why there is none. A log that is rolled back in between
+    /// gives the sequence to another event.
+    async fn id_of(
+        &self,
+        appended: Appended,
+        feed: &Feed,
+        data: &Data,
+    ) -> Result<Position, String> {
+        let Appended { sequence, repeated } = appended;
+        let found = self.hub.position_of(sequence, FOLLOW).await;
+        let found = found.map_err(|LogError::Unavailable(reason)| reason)?;
+        // A repeat need not have the same data as the first.
+        let is_another = |entry: Arc<Entry>| {
+            let known = &entry.event().message;
+            known.feed != *feed || !(repeated || known.data == *data)
+        };
+        match found {
+            Some(_) if self.hub.entry_at(sequence).is_some_and(is_another) => {
+                Err("the log has been rolled back since".to_owned())
+            }
+            Some(id) => Ok(id),
+            // It has expired, as an event may; the place just after it is known still.
+            None if repeated => Ok(Position::before(sequence + 1)),
+            None => Err("the log does not hold it any more".to_owned()),
         }
     }
 

@@ -55,8 +55,16 @@ impl Drop for Listening {
 /// What a thread that is no task hears: names, gathered until it looks.
 #[derive(Debug)]
 pub(super) struct Ear {
-    heard: Mutex<Vec<u32>>,
+    heard: Mutex<Heard>,
     waker: mio::Waker,
+}
+
+/// Names, each once, however often and for however long bells ring.
+#[derive(Debug, Default)]
+struct Heard {
+    names: Vec<u32>,
+    /// By name, whether it is among `names`. Names are small: a slab's indexes.
+    known: Vec<bool>,
 }
 
 impl Ear {
@@ -70,8 +78,7 @@ impl Ear {
     fn hear(&self, name: u32) {
         let first = {
             let mut heard = self.heard.lock();
-            heard.push(name);
-            heard.len() == 1
+            heard.add(name) && heard.names.len() == 1
         };
         if first {
             self.wake();
@@ -85,9 +92,48 @@ impl Ear {
         }
     }
 
-    /// What was heard since the last call, in exchange for an empty list.
+    /// What was heard since the last call, each name once, in exchange for an empty list.
     pub(super) fn take(&self, empty: Vec<u32>) -> Vec<u32> {
         debug_assert!(empty.is_empty());
-        std::mem::replace(&mut self.heard.lock(), empty)
+        self.heard.lock().take(empty)
+    }
+}
+
+impl Heard {
+    /// Whether the name is new.
+    fn add(&mut self, name: u32) -> bool {
+        let at = name as usize;
+        if self.known.len() <= at {
+            self.known.resize(at + 1, false);
+        }
+        let new = !std::mem::replace(&mut self.known[at], true);
+        if new {
+            self.names.push(name);
+        }
+        new
+    }
+
+    fn take(&mut self, empty: Vec<u32>) -> Vec<u32> {
+        for &name in &self.names {
+            self.known[name as usize] = false;
+        }
+        std::mem::replace(&mut self.names, empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_rings_on_while_nobody_looks_is_gathered_once() {
+        let mut heard = Heard::default();
+        for _ in 0..2 {
+            for name in [7, 3, 7, 7, 3] {
+                heard.add(name);
+            }
+            assert_eq!(heard.take(Vec::new()), [7, 3]);
+            assert!(heard.take(Vec::new()).is_empty());
+        }
     }
 }

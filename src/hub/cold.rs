@@ -131,22 +131,36 @@ impl Cold {
     ) -> Reading {
         let cold = self.clone();
         let wanted = select.clone();
-        let task = tokio::spawn(async move {
-            let found = cold.fetch(session, &wanted, range).await;
+        let read = async move {
+            let segment = cold.fetch(session, &wanted, range).await?;
             let mut state = cold.state.lock();
-            state.reading.remove(&(wanted, range.after));
-            let segment = found?;
             if state.session == Some(session) {
                 state.keep(segment.clone(), &cold.gauge);
             }
             Ok(segment)
+        };
+        self.share(state, (select, range.after), read)
+    }
+
+    /// Has a task read for all who wait, until it ends, in whatever way.
+    fn share(
+        self: &Arc<Self>,
+        state: &mut State,
+        key: (Select, u64),
+        read: impl Future<Output = Result<Arc<Segment>, LogError>> + Send + 'static,
+    ) -> Reading {
+        let (cold, known) = (self.clone(), key.clone());
+        let task = tokio::spawn(async move {
+            // Made here, and not outside: a task that never runs is dropped where `state` is locked.
+            let _under_way = UnderWay { cold, key: known };
+            read.await
         });
         let cut_off = |error| LogError::Unavailable(format!("the read was cut off: {error}"));
         let reading = task
             .map(move |joined| joined.unwrap_or_else(|error| Err(cut_off(error))))
             .boxed()
             .shared();
-        state.reading.insert((select, range.after), reading.clone());
+        state.reading.insert(key, reading.clone());
         reading
     }
 
@@ -186,6 +200,18 @@ impl Cold {
             first: batch.first,
             entries,
         }))
+    }
+}
+
+/// A read under way, which ends when this is dropped, be it by a panic.
+struct UnderWay {
+    cold: Arc<Cold>,
+    key: (Select, u64),
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.cold.state.lock().reading.remove(&self.key);
     }
 }
 
@@ -235,8 +261,8 @@ mod tests {
     use crate::event::Message;
     use crate::log::{Append, MemoryLimits, MemoryLog};
 
-    #[tokio::test]
-    async fn segments_that_hold_nothing_are_not_kept_for_ever() {
+    /// The part of a log of one event behind a window.
+    async fn cold() -> Arc<Cold> {
         let log = Log::Memory(MemoryLog::new(MemoryLimits {
             bytes: 1 << 20,
             events: 10,
@@ -250,7 +276,32 @@ mod tests {
         log.append(append).await.unwrap();
         let created = log.bounds().await.unwrap().created;
         let session = watch::Sender::new(Some(Session { number: 1, created }));
-        let cold = Arc::new(Cold::new(log, session.subscribe()));
+        Arc::new(Cold::new(log, session.subscribe()))
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_fails_those_who_wait_and_is_begun_anew_by_the_next() {
+        let cold = cold().await;
+        let range = Range {
+            after: 0,
+            through: 1,
+        };
+        let torn = async { panic!("as a log might") };
+        let session = *cold.session.borrow();
+        let reading = {
+            let mut state = cold.state.lock();
+            state.turn_to(session.unwrap());
+            cold.share(&mut state, (Select::All, 0), torn)
+        };
+        let waiting = cold.read(range, None).await;
+        assert!(waiting.is_err() && reading.await.is_err());
+        let segment = cold.read(range, None).await.unwrap();
+        assert_eq!(segment.entries.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn segments_that_hold_nothing_are_not_kept_for_ever() {
+        let cold = cold().await;
         let range = Range {
             after: 0,
             through: 1,

@@ -3,6 +3,7 @@
 use super::groups::GroupId;
 use crate::event::Feed;
 use hashbrown::HashMap;
+use std::collections::BTreeSet;
 
 /// The number of a feed that the window or a reader holds.
 pub(super) type FeedId = u32;
@@ -26,7 +27,7 @@ pub(super) struct Slot {
     /// How many of its events are in the window.
     pub(super) events: usize,
     /// The groups that name it without wildcards.
-    pub(super) groups: Vec<GroupId>,
+    pub(super) groups: BTreeSet<GroupId>,
 }
 
 impl Feeds {
@@ -39,7 +40,7 @@ impl Feeds {
             name: name.clone(),
             newest: 0,
             events: 0,
-            groups: Vec::new(),
+            groups: BTreeSet::new(),
         };
         let id = if let Some(id) = self.free.pop() {
             self.reuses += 1;
@@ -65,7 +66,6 @@ impl Feeds {
     pub(super) fn tidy(&mut self, id: FeedId) {
         let slot = &mut self.table[id as usize];
         if slot.events == 0 && slot.groups.is_empty() {
-            slot.groups = Vec::new();
             self.numbers.remove(&slot.name);
             self.free.push(id);
         }

@@ -7,7 +7,7 @@ use crate::event::{Feed, Pattern, Patterns};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -80,7 +80,7 @@ impl Groups {
             match pattern.exact() {
                 Some(feed) => {
                     let feed = feeds.intern(&feed);
-                    feeds.get_mut(feed).groups.push(id);
+                    feeds.get_mut(feed).groups.insert(id);
                 }
                 None => self.wildcards.insert(pattern, id),
             }
@@ -111,7 +111,7 @@ impl Groups {
             return self.wildcards.remove(pattern, id);
         };
         let feed = feeds.intern(&feed);
-        feeds.get_mut(feed).groups.retain(|&one| one != id);
+        feeds.get_mut(feed).groups.remove(&id);
         feeds.tidy(feed);
     }
 
@@ -125,7 +125,7 @@ impl Groups {
         &mut self,
         noted: Noted,
         feed: &Feed,
-        exact: &[GroupId],
+        exact: &BTreeSet<GroupId>,
         bells: &mut Vec<Arc<Bell>>,
     ) {
         let Self {

@@ -7,10 +7,7 @@ use super::{Place, Shared};
 use crate::event::{Patterns, Position};
 use crate::log::LogError;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long a reader waits for this replica to come as far as another has.
-const LAG: Duration = Duration::from_secs(10);
 /// The id told first to a client whose own was none: it is none either, so that a client which is cut off
 /// before it hears of the reset hears of it when it comes back.
 pub const NO_ID: &str = "0-000000";
@@ -149,23 +146,15 @@ impl Shared {
             Lookup::Ours => Ok(true),
             Lookup::Foreign => Ok(false),
             Lookup::Unknown => Ok(self.log_has(position).await?),
-            Lookup::Ahead if position.sequence() > self.log.bounds().await?.last.sequence() => {
-                Ok(false)
-            }
-            // Where the log held nothing any more there is nothing to wait for.
-            Lookup::Ahead if !position.has_check() => Ok(self.log_has(position).await?),
-            Lookup::Ahead => {
-                self.wait_for(position.sequence()).await?;
-                Box::pin(self.is_ours(position)).await
-            }
+            // Where the log confirms it, the reader waits at its place until the follower has passed that: which
+            // may be never, if what stands there is of others.
+            Lookup::Ahead => Ok(self.reaches(position).await? && self.log_has(position).await?),
         }
     }
 
-    async fn wait_for(&self, sequence: u64) -> Result<(), Refusal> {
-        let reached = self.followed(sequence);
-        tokio::time::timeout(LAG, reached).await.map_err(|_| {
-            Refusal::Unavailable("this replica has not followed it that far yet".to_owned())
-        })
+    async fn reaches(&self, position: Position) -> Result<bool, LogError> {
+        let end = self.log.bounds().await?.last;
+        Ok(position.sequence() <= end.sequence())
     }
 
     /// What stood at its place and is gone can't be told from what never did; then what is missing is a gap.
@@ -182,6 +171,7 @@ mod tests {
     use crate::hub::{Hub, HubLimits, Signal, WindowLimits};
     use crate::log::{Append, Log, MemoryLimits, MemoryLog};
     use crate::wire::Say;
+    use std::time::Duration;
 
     async fn hub(log_events: usize) -> Hub {
         let bytes = 1 << 20;

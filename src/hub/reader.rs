@@ -173,7 +173,8 @@ impl Reader {
         (!entries.is_empty()).then_some(Signal::Events(entries))
     }
 
-    /// The gap from the cursor to the first event that the log held when the segment was read.
+    /// The gap from the cursor to the first event that is still to be had: the first that the log held when the
+    /// segment was read, or the window's first, where that reaches further back.
     async fn gap(&self, segment: &Segment) -> Result<Notice, LogError> {
         let first = segment.first;
         let at_hand = segment.entries.first().map(|entry| entry.position());
@@ -184,6 +185,13 @@ impl Reader {
         let (before, id) = match found {
             Some(before) => (before, Position::before(first)),
             None => self.first_held().await?, // it has expired since
+        };
+        let oldest = self.hub.window.read().position(0);
+        let (before, id) = match oldest {
+            Some(oldest) if oldest.sequence() <= before.sequence() => {
+                (oldest, Position::before(oldest.sequence()))
+            }
+            _ => (before, id),
         };
         let say = Say::Gap {
             after: self.cursor.known(),
@@ -267,17 +275,14 @@ impl Signal {
     }
 
     /// It as chunks of a body, each with the id with which a client that has heard it goes on.
-    pub(super) fn chunks(&self, form: Form) -> Vec<(Chunk, Option<Position>)> {
-        match self {
-            Self::Notice(notice) => {
-                vec![(Chunk::new(&wire::notice(form, notice)), Some(notice.id))]
-            }
-            Self::Events(entries) => {
-                let chunk =
-                    |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
-                entries.iter().map(chunk).collect()
-            }
-        }
+    pub(super) fn chunks(&self, form: Form) -> impl Iterator<Item = (Chunk, Option<Position>)> {
+        let (notice, entries) = match self {
+            Self::Notice(notice) => (Some(notice), &[][..]),
+            Self::Events(entries) => (None, &entries[..]),
+        };
+        let notice = notice.map(|it| (Chunk::new(&wire::notice(form, it)), Some(it.id)));
+        let chunk = move |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
+        notice.into_iter().chain(entries.iter().map(chunk))
     }
 
     /// The id with which a client that has heard it goes on.

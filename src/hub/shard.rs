@@ -80,7 +80,7 @@ struct Desk {
 #[derive(Debug)]
 enum Order {
     Serve(Box<Handed>),
-    /// A reader is back from the log.
+    /// A reader is back from the log, or lost on the way.
     Back(Box<Back>),
     /// End all connections in good order.
     End(Closing),
@@ -92,8 +92,43 @@ enum Order {
 struct Back {
     group: usize,
     serial: u64,
-    reader: Reader,
-    signal: Option<Signal>,
+    /// The reader, and what it has heard, if anything; `None` where its task has panicked.
+    found: Option<(Reader, Option<Signal>)>,
+}
+
+/// A reader's way to the log, from which a shard hears however it ends.
+struct Errand {
+    desk: Arc<Desk>,
+    back: Option<Box<Back>>,
+}
+
+impl Errand {
+    fn new(desk: Arc<Desk>, group: usize, serial: u64) -> Self {
+        let back = Back {
+            group,
+            serial,
+            found: None,
+        };
+        Self {
+            desk,
+            back: Some(Box::new(back)),
+        }
+    }
+
+    async fn run(mut self, mut reader: Reader, through: u64) {
+        let signal = reader.catch_up(through).await;
+        if let Some(back) = &mut self.back {
+            back.found = Some((reader, signal));
+        }
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            self.desk.tell(Order::Back(back));
+        }
+    }
 }
 
 impl Desk {

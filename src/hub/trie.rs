@@ -1,7 +1,7 @@
 //! From a feed's name to whoever has a pattern with wildcards that matches it.
 
 use crate::event::{Feed, Pattern};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Values filed under patterns, found by the names that these match.
 #[derive(Debug)]
@@ -15,9 +15,9 @@ struct Node<T> {
     /// Under `*`.
     any: Option<Box<Self>>,
     /// Values whose pattern ends with `>` here.
-    rest: Vec<T>,
+    rest: BTreeSet<T>,
     /// Values whose pattern ends here.
-    here: Vec<T>,
+    here: BTreeSet<T>,
 }
 
 impl<T> Default for Trie<T> {
@@ -32,27 +32,30 @@ impl<T> Default for Node<T> {
         Self {
             tokens: HashMap::new(),
             any: None,
-            rest: Vec::new(),
-            here: Vec::new(),
+            rest: BTreeSet::new(),
+            here: BTreeSet::new(),
         }
     }
 }
 
-impl<T: Copy + PartialEq> Trie<T> {
-    /// Files `value` under `pattern`.
+impl<T: Copy + Ord> Trie<T> {
+    /// Files `value` under `pattern`, where it is not filed yet.
     pub(super) fn insert(&mut self, pattern: &Pattern, value: T) {
         let mut node = &mut self.root;
         for token in pattern.tokens() {
             node = match token {
-                ">" => return node.rest.push(value),
+                ">" => {
+                    node.rest.insert(value);
+                    return;
+                }
                 "*" => node.any.get_or_insert_default(),
                 token => node.tokens.entry(token.into()).or_default(),
             };
         }
-        node.here.push(value);
+        node.here.insert(value);
     }
 
-    /// Takes back one `insert` of the same pattern and value.
+    /// Takes back an `insert` of the same pattern and value.
     pub(super) fn remove(&mut self, pattern: &Pattern, value: T) {
         self.root.remove(&mut pattern.tokens(), value);
     }
@@ -65,15 +68,19 @@ impl<T: Copy + PartialEq> Trie<T> {
     }
 }
 
-impl<T: Copy + PartialEq> Node<T> {
+impl<T: Copy + Ord> Node<T> {
     fn is_empty(&self) -> bool {
         self.tokens.is_empty() && self.any.is_none() && self.rest.is_empty() && self.here.is_empty()
     }
 
     fn remove<'a>(&mut self, tokens: &mut impl Iterator<Item = &'a str>, value: T) {
         match tokens.next() {
-            None => take_one(&mut self.here, value),
-            Some(">") => take_one(&mut self.rest, value),
+            None => {
+                self.here.remove(&value);
+            }
+            Some(">") => {
+                self.rest.remove(&value);
+            }
             Some("*") => {
                 if let Some(next) = &mut self.any {
                     next.remove(tokens, value);
@@ -106,12 +113,6 @@ impl<T: Copy + PartialEq> Node<T> {
         if let Some(next) = self.tokens.get(token) {
             next.find(tokens, found);
         }
-    }
-}
-
-fn take_one<T: Copy + PartialEq>(values: &mut Vec<T>, value: T) {
-    if let Some(at) = values.iter().position(|&one| one == value) {
-        values.swap_remove(at);
     }
 }
 

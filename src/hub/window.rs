@@ -44,9 +44,18 @@ pub(super) struct Window {
     feeds: Feeds,
     groups: Groups,
     gauge: Arc<Gauge>,
-    /// How often the log has changed under us, and to which shared position it went back, newest last.
+    /// How often the log has changed under us, and how, newest last.
     generation: u64,
-    changes: VecDeque<Position>,
+    changes: VecDeque<Change>,
+}
+
+/// A change of the log.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    /// Where a reader that has come further goes on.
+    shared: Position,
+    /// Whether the logs share nothing: then a place in the one says nothing about the other.
+    anew: bool,
 }
 
 #[derive(Debug)]
@@ -120,11 +129,10 @@ impl Window {
         Some(self.slots.get(index)?.entry.position())
     }
 
-    /// The position followed last among those up to `sequence`, if it is here.
-    pub(super) fn find(&self, sequence: u64) -> Option<Position> {
-        let index = usize::try_from(self.ordinal_after(sequence) - self.base).ok()?;
-        let position = self.position(index.checked_sub(1)?)?;
-        (position.sequence() == sequence).then_some(position)
+    /// The entry at a sequence.
+    pub(super) fn entry(&self, sequence: u64) -> Option<&Arc<Entry>> {
+        let slot = self.slots.get(self.index_from(sequence))?;
+        (slot.entry.sequence() == sequence).then_some(&slot.entry)
     }
 
     /// The index of the first entry that does not stand before `sequence`.
@@ -141,8 +149,8 @@ impl Window {
         if position == self.floor || position == self.head || position == Position::START {
             return Lookup::Ours;
         }
-        match self.find(sequence) {
-            Some(found) if found == position => Lookup::Ours,
+        match self.entry(sequence) {
+            Some(found) if found.position() == position => Lookup::Ours,
             // A place without a check was told where the log held no event any more; the window may still.
             Some(_) if position.has_check() => Lookup::Foreign,
             Some(_) | None => Lookup::Unknown,
@@ -169,6 +177,27 @@ impl Window {
             + self
                 .slots
                 .partition_point(|slot| slot.entry.sequence() <= sequence) as u64
+    }
+}
+
+impl Change {
+    /// Both as one, for a reader that has missed them: it goes back as far as either says, in the log as it is
+    /// now.
+    fn and_then(self, next: Self) -> Self {
+        let further = next.shared.sequence() < self.shared.sequence();
+        Self {
+            shared: if next.anew || further {
+                next.shared
+            } else {
+                self.shared
+            },
+            anew: self.anew || next.anew,
+        }
+    }
+
+    /// Whether it is news to a reader that has come as far as `sequence`.
+    fn concerns(self, sequence: u64) -> bool {
+        sequence > self.shared.sequence() || (self.anew && sequence > 0)
     }
 }
 
@@ -258,15 +287,12 @@ impl Window {
             self.head = shared;
         }
         self.generation += 1;
-        // A reader goes back to the earliest of all that it has missed; where nothing is shared, to the
-        // beginning.
-        self.changes.push_back(shared);
+        self.changes.push_back(Change { shared, anew });
         if self.changes.len() > CHANGES
             && let (Some(first), Some(second)) =
                 (self.changes.pop_front(), self.changes.front_mut())
-            && first.sequence() < second.sequence()
         {
-            *second = first;
+            *second = first.and_then(*second);
         }
     }
 

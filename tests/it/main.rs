@@ -21,6 +21,7 @@ mod conformance;
 mod connections;
 mod health;
 mod joining;
+mod lagging;
 mod lifecycle;
 mod log_jetstream;
 mod loopback;

@@ -212,6 +212,14 @@ fn patterns(rng: &mut Rng) -> Patterns {
     Patterns::new(some, 4).unwrap()
 }
 
+/// How often a reader listens, if there is so much for it: until it has heard all, or a few times.
+fn patience(rng: &mut Rng) -> usize {
+    match rng.bool() {
+        true => usize::MAX,
+        false => rng.usize(..4),
+    }
+}
+
 /// The id of an event, or one like it that is of no log.
 fn some_id(model: &Model, rng: &mut Rng) -> String {
     let sequence = rng.u64(1..=model.last() + 3);

@@ -2,6 +2,7 @@
 
 use crate::nats_server::{NatsServer, Version};
 use crate::replica::Replica;
+use crate::resume::every_other_event_is_read_from_behind_the_window;
 use crate::sse::Stream;
 
 on_both!(
@@ -87,17 +88,5 @@ async fn a_key_used_again_at_another_replica_is_the_same_event(version: Version)
 async fn what_lies_behind_the_window_is_read_from_jetstream(version: Version) {
     let server = NatsServer::start(version);
     let replica = replica(&server, &["--window-events", "10"]).await;
-    for n in 0..60 {
-        replica
-            .publish(if n % 2 == 0 { "even" } else { "odd" }, n.to_string())
-            .await;
-    }
-    for path in [
-        "/feeds/even?after=start",
-        "/feeds?feed=even&feed=none&after=0-0",
-    ] {
-        let (mut stream, _) = Stream::open(&replica, path).await;
-        let expected: Vec<String> = (0..60).step_by(2).map(|n| n.to_string()).collect();
-        assert_eq!(stream.data(30).await, expected);
-    }
+    every_other_event_is_read_from_behind_the_window(&replica).await;
 }

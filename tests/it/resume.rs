@@ -24,18 +24,22 @@ async fn a_reader_cut_before_its_first_event_misses_nothing() {
 #[tokio::test]
 async fn what_the_window_has_dropped_is_read_from_the_log() {
     let replica = Replica::start(&["--window-events", "10"]).await;
+    every_other_event_is_read_from_behind_the_window(&replica).await;
+}
+
+/// On a replica with nothing published yet, and a window of ten events.
+pub(crate) async fn every_other_event_is_read_from_behind_the_window(replica: &Replica) {
     for n in 0..100 {
-        replica
-            .publish(if n % 2 == 0 { "even" } else { "odd" }, n.to_string())
-            .await;
+        let feed = if n % 2 == 0 { "even" } else { "odd" };
+        replica.publish(feed, n.to_string()).await;
     }
+    let expected: Vec<String> = (0..100).step_by(2).map(|n| n.to_string()).collect();
     for path in [
         "/feeds/even?after=start",
         "/feeds?feed=even&feed=none&after=0-0",
     ] {
-        let (mut stream, _) = Stream::open(&replica, path).await;
-        let expected: Vec<String> = (0..100).step_by(2).map(|n| n.to_string()).collect();
-        assert_eq!(stream.data(50).await, expected);
+        let (mut stream, _) = Stream::open(replica, path).await;
+        assert_eq!(stream.data(expected.len()).await, expected);
     }
 }
 
@@ -114,4 +118,25 @@ async fn what_the_log_still_holds_comes_after_the_gap_even_if_the_log_has_moved_
     }
     let expected = ["hub:gap", "6", "7", "hub:gap", "10", "11", "12", "13"];
     assert_eq!(heard, expected);
+}
+
+#[tokio::test]
+async fn what_the_window_still_holds_is_in_no_gap() {
+    let replica = Replica::start(&["--window-events", "4", "--memory-events", "2"]).await;
+    let first = replica.publish("a", "1").await.to_string();
+    let mut ids = Vec::new();
+    for n in 2..=9 {
+        ids.push(replica.publish("a", n.to_string()).await);
+    }
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/a", &first).await;
+    let gap = stream.event().await;
+    let told: Value = serde_json::from_str(&gap.data).unwrap();
+    let before = ids[4].to_string();
+    assert_eq!(
+        told,
+        json!({"after": first, "before": before, "reason": "expired"})
+    );
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
+    let (mut stream, _) = Stream::resume(&replica, "/feeds/a", &gap.id).await;
+    assert_eq!(stream.data(4).await, ["6", "7", "8", "9"]);
 }

@@ -3,8 +3,9 @@
 use super::wheel::Tick;
 use crate::event::Position;
 use crate::hub::Place;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mio::net::TcpStream;
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,8 +19,9 @@ pub(super) struct Conn {
     /// The group that serves it, and its place among that group's members.
     pub(super) group: u32,
     pub(super) at: u32,
-    /// The rest of the chunk in which the socket was full.
-    left: Bytes,
+    /// The rest of the chunk in which the socket was full, shared with all who are sent it, and what comes after
+    /// it all the same: the next chunk after a heartbeat, or the stream's end.
+    pub(super) left: VecDeque<Bytes>,
     /// The last id told to the client, unless that was no position.
     pub(super) told: Option<Position>,
     /// When something was last sent.
@@ -54,7 +56,7 @@ impl Conn {
             socket,
             group: u32::MAX,
             at: 0,
-            left: Bytes::new(),
+            left: VecDeque::new(),
             told,
             spoke: 0,
             due: 0,
@@ -67,27 +69,12 @@ impl Conn {
     /// Writes as much as the socket takes. Nothing may be left over from before.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
         debug_assert!(self.left.is_empty());
-        let mut written = 0;
-        while written < bytes.len() {
-            match self.socket.write(&bytes[written..]) {
-                Ok(0) => return Written::Gone,
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Written::Part(written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Written::Gone,
-            }
-        }
-        Written::All
+        write(&mut self.socket, bytes)
     }
 
     /// Keeps what the socket did not take, after what it had not taken before.
     pub(super) fn keep(&mut self, rest: Bytes) {
-        self.left = match self.left.is_empty() {
-            true => rest,
-            false => [&self.left[..], &rest].concat().into(),
-        };
+        self.left.push_back(rest);
     }
 
     pub(super) fn is_blocked(&self) -> bool {
@@ -96,19 +83,23 @@ impl Conn {
 
     /// Writes what was left over.
     pub(super) fn flush(&mut self) -> Written {
-        let left = std::mem::take(&mut self.left);
-        let written = self.write(&left);
-        if let Written::Part(count) = written {
-            self.left = left.slice(count..);
+        let mut total = 0;
+        while let Some(next) = self.left.pop_front() {
+            match write(&mut self.socket, &next) {
+                Written::All => total += next.len(),
+                Written::Part(count) => {
+                    self.left.push_front(next.slice(count..));
+                    return Written::Part(total + count);
+                }
+                Written::Gone => return Written::Gone,
+            }
         }
-        written
+        Written::All
     }
 
     /// The last that it is sent: what is left, and `bytes`.
-    pub(super) fn finish(&mut self, bytes: &[u8]) -> Written {
-        let mut last = BytesMut::from(&self.left[..]);
-        last.extend_from_slice(bytes);
-        self.left = last.freeze();
+    pub(super) fn finish(&mut self, bytes: Bytes) -> Written {
+        self.left.push_back(bytes);
         self.ending = true;
         self.flush()
     }
@@ -130,4 +121,20 @@ impl Conn {
             }
         }
     }
+}
+
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> Written {
+    let mut written = 0;
+    while written < bytes.len() {
+        match socket.write(&bytes[written..]) {
+            Ok(0) => return Written::Gone,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Written::Part(written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Written::Gone,
+        }
+    }
+    Written::All
 }

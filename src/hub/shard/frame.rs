@@ -3,6 +3,7 @@
 use crate::event::Position;
 use crate::wire::Chunk;
 use bytes::{Bytes, BytesMut};
+use std::iter::Peekable;
 
 /// Chunks in one piece.
 #[derive(Debug)]
@@ -21,6 +22,22 @@ pub(super) struct Rest {
 }
 
 impl Frame {
+    /// A frame of the next chunks, of at most so many bytes unless the first has more; `None` where there are none.
+    pub(super) fn next(
+        chunks: &mut Peekable<impl Iterator<Item = (Chunk, Option<Position>)>>,
+        most: usize,
+    ) -> Option<Self> {
+        let mut parts = Vec::new();
+        let mut bytes = 0;
+        while let Some(part) = chunks.next_if(|(chunk, _)| {
+            bytes += chunk.framed().len();
+            parts.is_empty() || bytes <= most
+        }) {
+            parts.push(part);
+        }
+        (!parts.is_empty()).then(|| Self::new(parts))
+    }
+
     /// A frame of these chunks, of which there is at least one.
     pub(super) fn new(parts: Vec<(Chunk, Option<Position>)>) -> Self {
         let joined = match &*parts {

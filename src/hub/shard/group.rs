@@ -3,7 +3,7 @@
 use super::conn::Written;
 use super::frame::Frame;
 use super::thread::{Shard, name_of};
-use super::{Back, Order};
+use super::{Back, Errand};
 use crate::hub::bell::Listening;
 use crate::hub::reader::{Progress, Reader, Signal};
 use crate::wire::Form;
@@ -11,6 +11,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// How many steps a group takes before others get their turn.
 const TURN: usize = 16;
+/// How many bytes are joined for one write to several connections, and to a single one, which may be slow: what
+/// its socket does not take is joined anew for its next write. A larger chunk is written as it is.
+const SHARED_BYTES: usize = 256 << 10;
+const ALONE_BYTES: usize = 64 << 10;
 
 /// Connections that are served by one reader.
 #[derive(Debug)]
@@ -99,8 +103,21 @@ impl Shard {
         let Some(known) = self.groups.get(group as usize) else {
             return;
         };
-        let serial = known.serial;
-        let frame = Frame::new(signal.chunks(known.form));
+        let (serial, form) = (known.serial, known.form);
+        let most = match known.members.len() {
+            1 => ALONE_BYTES,
+            _ => SHARED_BYTES,
+        };
+        let mut chunks = signal.chunks(form).peekable();
+        while let Some(frame) = Frame::next(&mut chunks, most) {
+            self.send_frame(group, serial, &frame);
+            if self.group(group, serial).is_none() || self.is_blocked(group) {
+                return; // its reader has gone back to where the socket was full
+            }
+        }
+    }
+
+    fn send_frame(&mut self, group: u32, serial: u64, frame: &Frame) {
         let mut at = 0;
         let mut writes = 0;
         while let Some(&name) = self
@@ -108,7 +125,7 @@ impl Shard {
             .and_then(|known| known.members.get(at))
         {
             writes += 1;
-            at += self.write(name as usize, &frame);
+            at += self.write(name as usize, frame);
         }
         let stats = &self.desk.stats;
         stats
@@ -176,20 +193,11 @@ impl Shard {
     /// Has the log read for a group, by a task.
     fn fetch(&mut self, group: u32, through: u64) {
         let known = &mut self.groups[group as usize];
-        let Some(mut reader) = known.reader.take() else {
+        let Some(reader) = known.reader.take() else {
             return;
         };
-        let (serial, desk) = (known.serial, self.desk.clone());
-        self.runtime.spawn(async move {
-            let signal = reader.catch_up(through).await;
-            let group = group as usize;
-            desk.tell(Order::Back(Box::new(Back {
-                group,
-                serial,
-                reader,
-                signal,
-            })));
-        });
+        let errand = Errand::new(self.desk.clone(), group as usize, known.serial);
+        self.runtime.spawn(errand.run(reader, through));
     }
 
     pub(super) fn back(&mut self, back: Back) {
@@ -197,13 +205,27 @@ impl Shard {
         let Some(known) = self.group(group, back.serial) else {
             return; // all its members are gone
         };
-        known.reader = Some(back.reader);
+        let Some((reader, signal)) = back.found else {
+            return self.cut_off(group, back.serial);
+        };
+        known.reader = Some(reader);
         let waiting = std::mem::take(&mut known.waiting);
-        if let Some(signal) = back.signal {
+        if let Some(signal) = signal {
             self.send(group, &signal);
         }
         self.advance(group);
         waiting.into_iter().for_each(|one| self.advance(one));
+    }
+
+    /// Closes the connections of a group that has lost its reader: they come back with their ids.
+    fn cut_off(&mut self, group: u32, serial: u64) {
+        tracing::error!("reading the log has panicked, and those who waited for it are cut off");
+        while let Some(&name) = self
+            .group(group, serial)
+            .and_then(|known| known.members.first())
+        {
+            self.close(name as usize);
+        }
     }
 
     /// Merges a single connection's group, which is live, with the common one of its patterns and form.
@@ -227,6 +249,12 @@ impl Shard {
         if self.common.get(&key) != Some(&common) {
             return false; // it has ended, and another may have its number
         }
+        self.meet(group, common)
+    }
+
+    /// Has a single connection join the common group where their readers meet. Returns what [`merge`](Self::merge)
+    /// does.
+    fn meet(&mut self, group: u32, common: u32) -> bool {
         let Some((one, other)) = self.groups.get2_mut(group as usize, common as usize) else {
             return false;
         };

@@ -244,7 +244,7 @@ impl Shard {
         let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
         let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
         last.extend_from_slice(LAST_CHUNK);
-        match known.finish(&last) {
+        match known.finish(last.into()) {
             Written::Part(_) => {}
             Written::All | Written::Gone => self.close(conn),
         }

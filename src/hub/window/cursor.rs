@@ -1,6 +1,6 @@
 //! A reader's way through the window.
 
-use super::{NONE, Window};
+use super::{Change, NONE, Window};
 use crate::event::{Patterns, Position};
 use crate::hub::bell::Bell;
 use crate::hub::entry::Entry;
@@ -176,19 +176,15 @@ impl Window {
         }
         cursor.generation = self.generation;
         cursor.ordinal = None;
-        let known = self.changes.len().min(missed);
-        let shared = self
-            .changes
-            .iter()
-            .rev()
-            .take(known)
-            .min_by_key(|position| position.sequence())?;
-        if cursor.sequence <= shared.sequence() {
+        let seen = self.changes.len().saturating_sub(missed);
+        let changes = self.changes.iter().skip(seen).copied();
+        let change = changes.reduce(Change::and_then)?;
+        if !change.concerns(cursor.sequence) {
             return None;
         }
-        cursor.sequence = shared.sequence();
-        cursor.known = *shared;
-        Some(*shared)
+        cursor.sequence = change.shared.sequence();
+        cursor.known = change.shared;
+        Some(change.shared)
     }
 
     fn take_all(&self, ordinals: impl Iterator<Item = u64>, take: &mut Take) -> Option<u64> {
@@ -301,5 +297,85 @@ impl Take {
         self.entries.push(entry.clone());
         self.bytes += entry.cost();
         self.entries.len() >= self.limit.events || self.bytes >= self.limit.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Message, Timestamp};
+    use crate::hub::window::{CHANGES, WindowLimits};
+
+    const ALL: StepLimit = StepLimit {
+        events: 100,
+        bytes: 1 << 20,
+    };
+
+    fn event(sequence: u64) -> Arc<Event> {
+        let time = Timestamp::from_nanos(sequence);
+        Arc::new(Event {
+            position: Position::new(sequence, time),
+            time,
+            message: Message::new("a".parse().unwrap(), "1"),
+        })
+    }
+
+    /// A window of the events 1 to 9, and a reader that has had those up to `sequence`.
+    fn reading(sequence: u64) -> (Window, Cursor) {
+        let mut window = Window::new(WindowLimits {
+            bytes: 1 << 20,
+            events: 100,
+        });
+        window.extend((1..=9).map(event).collect());
+        let patterns = Patterns::from("a".parse::<crate::event::Pattern>().unwrap());
+        let after = match sequence {
+            0 => Position::START,
+            sequence => event(sequence).position,
+        };
+        let cursor = window.join(&patterns, after);
+        (window, cursor)
+    }
+
+    fn reset(window: &Window, cursor: &mut Cursor) -> Option<Position> {
+        match window.step(cursor, ALL) {
+            Step::Reset(position) => Some(position),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_log_made_anew_is_told_to_all_who_have_had_anything_wherever_it_begins() {
+        for (sequence, told) in [(0, false), (2, true), (4, true), (5, true), (9, true)] {
+            let (mut window, mut cursor) = reading(sequence);
+            window.change(Position::before(5), true);
+            let told = told.then_some(Position::before(5));
+            assert_eq!(reset(&window, &mut cursor), told, "at {sequence}");
+            assert_eq!(reset(&window, &mut cursor), None, "at {sequence}");
+        }
+    }
+
+    #[test]
+    fn a_log_rolled_back_is_told_to_those_beyond_what_both_share() {
+        for (sequence, told) in [(0, false), (4, false), (5, true), (9, true)] {
+            let (mut window, mut cursor) = reading(sequence);
+            let shared = event(4).position;
+            window.change(shared, false);
+            let told = told.then_some(shared);
+            assert_eq!(reset(&window, &mut cursor), told, "at {sequence}");
+        }
+    }
+
+    #[test]
+    fn who_has_missed_many_changes_goes_on_in_the_log_as_it_is_now() {
+        for rollbacks in [1, CHANGES, 2 * CHANGES] {
+            let (mut window, mut cursor) = reading(3);
+            window.change(Position::before(1), true);
+            window.change(Position::before(5), true);
+            for _ in 0..rollbacks {
+                window.change(Position::before(5), false);
+            }
+            let told = reset(&window, &mut cursor);
+            assert_eq!(told, Some(Position::before(5)), "after {rollbacks}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A whole replica, by way of its sockets.
 
-use super::{Model, Place, Welcome, patterns, some_id};
+use super::{Model, Place, Welcome, patience, patterns, some_id};
 use crate::replica::Replica;
 use crate::seed;
 use crate::sse::{Block, Stream};
@@ -114,13 +114,9 @@ impl World {
     }
 
     async fn listen(&mut self) {
+        let mut patience = patience(&mut self.rng);
         let Some(subject) = self.rng.choice(&mut self.readers) else {
             return;
-        };
-        let mut patience = if self.rng.bool() {
-            usize::MAX
-        } else {
-            self.rng.usize(..4)
         };
         while self.model.is_pending(&subject.place) && patience > 0 {
             patience -= 1;

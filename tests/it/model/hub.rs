@@ -1,6 +1,6 @@
 //! The hub, step by step, in one thread: what happens depends on the seed alone.
 
-use super::{Model, Place, Welcome, patterns, some_id};
+use super::{Model, Place, Welcome, patience, patterns, some_id};
 use crate::replica::within;
 use crate::seed;
 use fastrand::Rng;
@@ -182,13 +182,9 @@ impl World {
     /// A reader listens until it has heard all that there is for it.
     async fn listen(&mut self) {
         self.settle().await;
+        let mut patience = patience(&mut self.rng);
         let Some(subject) = self.rng.choice(&mut self.readers) else {
             return;
-        };
-        let mut patience = if self.rng.bool() {
-            usize::MAX
-        } else {
-            self.rng.usize(..4)
         };
         while self.model.is_pending(&subject.place) && patience > 0 {
             patience -= 1;

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::event::{Feed, Message, Patterns, Position};
-use crate::hub::shard::Back;
-use crate::hub::{Hub, HubLimits, Joined, Start, Status, WindowLimits};
+use crate::hub::shard::{Back, Errand};
+use crate::hub::{Hub, HubLimits, Joined, Signal, Start, Status, WindowLimits};
 use crate::log::{Append, Log, MemoryLimits, MemoryLog};
 use std::io::Read;
 use std::net::TcpListener;
@@ -138,8 +138,7 @@ async fn a_socket_that_takes_no_heartbeat_is_sent_no_torn_chunk_when_its_reader_
     bench.shard.back(Back {
         group: group as usize,
         serial,
-        reader,
-        signal,
+        found: Some((reader, signal)),
     });
     // The client reads on.
     client
@@ -203,4 +202,50 @@ async fn a_reader_that_is_ahead_of_what_was_followed_waits_in_peace() {
     };
     assert_eq!(text(&mut client), ids);
     assert_eq!(text(&mut other), ids[2..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_whose_reader_is_lost_are_cut_off_and_those_who_waited_for_it_go_on() {
+    let mut bench = Bench::new().await;
+    let (one, mut client) = bench.admit().await;
+    let group = bench.shard.conns[one].group;
+    let known = &mut bench.shard.groups[group as usize];
+    let (serial, lost) = (known.serial, known.reader.take());
+    let (other, _kept) = bench.admit().await;
+    assert!(!bench.is_common(other));
+    drop(lost);
+    drop(Errand::new(
+        bench.shard.desk.clone(),
+        group as usize,
+        serial,
+    ));
+    let orders = std::mem::take(&mut *bench.shard.desk.inbox.lock());
+    orders
+        .into_iter()
+        .for_each(|order| bench.shard.on_order(order));
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert!(bench.is_common(other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_socket_is_left_no_bytes_of_its_own() {
+    let mut bench = Bench::new().await;
+    let (slow, _client) = bench.admit().await;
+    bench.publish(LARGE).await;
+    bench.publish(1).await;
+    let group = bench.shard.conns[slow].group;
+    bench.shard.advance_all(group);
+    assert!(bench.shard.conns[slow].is_blocked());
+    bench.shard.end_all(Closing::Drain);
+    let patterns = Patterns::new(vec!["a.>".parse().unwrap()], 1).unwrap();
+    let mut joined = bench.hub.join(patterns, Start::Last(2)).await.unwrap();
+    let Signal::Events(entries) = joined.reader.next().await else {
+        panic!("the two events");
+    };
+    let shared = entries[0].encoded(Form::Sse).framed().as_ptr_range();
+    let [rest, end] = bench.shard.conns[slow].left.make_contiguous() else {
+        panic!("the rest of an event, and the end");
+    };
+    assert!(shared.contains(&rest.as_ptr()));
+    assert!(end.ends_with(LAST_CHUNK));
 }

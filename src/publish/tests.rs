@@ -1,0 +1,43 @@
+//! What a publish is answered.
+
+use super::*;
+use crate::hub::{HubLimits, WindowLimits};
+use crate::log::{Log, MemoryLimits, MemoryLog};
+
+fn publisher() -> Publisher {
+    let most = 1 << 20;
+    let log = Log::Memory(MemoryLog::new(MemoryLimits {
+        bytes: most,
+        events: most,
+        keys: 1,
+    }));
+    let window = WindowLimits {
+        bytes: most as u64,
+        events: most,
+    };
+    let limits = HubLimits { window, readers: 1 };
+    let hub = Hub::new(log, limits, Default::default());
+    tokio::spawn(hub.clone().follow());
+    Publisher::new(hub, Arc::new(Access::Local), most, 1)
+}
+
+#[tokio::test]
+async fn an_events_sequence_that_has_come_to_another_is_no_id_of_it() {
+    let publisher = publisher();
+    let (feed, data): (Feed, _) = ("a".parse().unwrap(), Data::Bytes("1".into()));
+    let message = Message::new(feed.clone(), "1");
+    let id = publisher.publish(message, None).await.unwrap().id;
+    let stored = |repeated| Appended {
+        sequence: id.sequence(),
+        repeated,
+    };
+    let other_data = Data::Bytes("2".into());
+    let other_feed = "b".parse().unwrap();
+    assert_eq!(publisher.id_of(stored(false), &feed, &data).await, Ok(id));
+    let other = publisher.id_of(stored(false), &feed, &other_data).await;
+    assert!(other.is_err());
+    let other = publisher.id_of(stored(true), &other_feed, &data).await;
+    assert!(other.is_err());
+    let repeat = publisher.id_of(stored(true), &feed, &other_data).await;
+    assert_eq!(repeat, Ok(id));
+}
