@@ -179,5 +179,5 @@ fn join_frames(bencher: Bencher<'_, '_>, events: usize) {
     let signal = Signal::Events(entries);
     bencher
         .counter(ItemsCount::new(events))
-        .bench_local(|| black_box(&signal).bytes(Form::Sse));
+        .bench_local(|| black_box(&signal).piece(Form::Sse, 0));
 }

@@ -20,7 +20,7 @@ mod window;
 
 pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
-pub use reader::{Reader, Signal, heartbeat};
+pub use reader::{Piece, Reader, Signal, heartbeat};
 pub use shard::{Handed, ShardStats, Shards};
 pub use status::Status;
 pub use window::WindowLimits;

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ pub(super) async fn read(
     max: usize,
     what: &str,
 ) -> Result<Bytes, Problem> {
-    check_transfer_coding(headers)?;
+    check_codings(headers)?;
     let whole = Limited::new(body, max).collect();
     let Ok(read) = tokio::time::timeout(service.body_timeout, whole).await else {
         let seconds = service.body_timeout.as_secs();
@@ -83,22 +83,34 @@ pub(super) async fn read(
     }
 }
 
-/// Refuses transfer codings besides `chunked` (RFC 9112, section 6.1), which hyper leaves in the body.
-fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
-    let fields = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut codings = fields
-        .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|coding| !coding.is_empty());
-    let first = codings.next();
+/// Refuses transfer codings besides `chunked` (RFC 9112, section 6.1), which hyper leaves in the body, and content
+/// codings (RFC 9110, section 8.4), of which readers would not be told.
+fn check_codings(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut transfer = codings(headers, header::TRANSFER_ENCODING);
+    let first = transfer.next();
     let plain = first.is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-    match plain && codings.next().is_none() {
-        true => Ok(()),
-        false => Err(Problem::new(
+    if !plain || transfer.next().is_some() {
+        return Err(Problem::new(
             StatusCode::NOT_IMPLEMENTED,
             "the only `Transfer-Encoding` that this server reads is `chunked`, once",
+        ));
+    }
+    let is_identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
+    match codings(headers, header::CONTENT_ENCODING).all(is_identity) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "this server reads bodies as they are, without a `Content-Encoding`",
         )),
     }
+}
+
+fn codings(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(name).iter();
+    fields
+        .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty())
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {

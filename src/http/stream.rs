@@ -2,7 +2,7 @@
 
 use crate::config::StreamSettings;
 use crate::event::Position;
-use crate::hub::{Joined, Place, Reader, heartbeat};
+use crate::hub::{Joined, Place, Reader, Signal, heartbeat};
 use crate::wire::{self, Closing, Form};
 use axum::body::Body;
 use bytes::Bytes;
@@ -23,6 +23,8 @@ pub(super) struct Stream {
     /// The last id told to the client, unless that was no position.
     told: Option<Position>,
     opening: Option<Bytes>,
+    /// What was heard and is not sent yet, from this of its events on.
+    rest: Option<(Signal, usize)>,
     ended: bool,
 }
 
@@ -42,6 +44,7 @@ impl Stream {
             ending,
             told: joined.opening.parse().ok(),
             opening: Some(opening.into()),
+            rest: None,
             ended: false,
         }
     }
@@ -62,6 +65,13 @@ impl Stream {
             return Some(opening);
         }
         let silence = Instant::now() + self.settings.heartbeat();
+        let rest = self.rest.take();
+        let heard = async {
+            match rest {
+                Some(rest) => rest,
+                None => (self.reader.next().await, 0),
+            }
+        };
         let (bytes, told) = tokio::select! {
             biased;
             reason = ended(&mut self.ending) => {
@@ -70,7 +80,11 @@ impl Stream {
                 let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
                 (closing.into(), self.told)
             }
-            signal = self.reader.next() => (signal.bytes(self.form), signal.id()),
+            (signal, from) = heard => {
+                let piece = signal.piece(self.form, from);
+                self.rest = piece.next.map(|next| (signal, next));
+                (piece.bytes, piece.id)
+            }
             () = tokio::time::sleep_until(silence) => {
                 heartbeat(self.form, self.reader.live_position(), self.told)
             }

@@ -24,7 +24,8 @@ pub struct Entry {
     event: Arc<Event>,
     /// The position before it in the log.
     previous: Position,
-    forms: [OnceLock<Chunk>; Form::COUNT],
+    /// Boxed, as most events are sent in one form or none.
+    forms: [OnceLock<Box<Chunk>>; Form::COUNT],
     /// What it and its encoded forms take, in bytes, and whether that still counts in `gauge`.
     cost: AtomicU64,
     gauge: Arc<Gauge>,
@@ -69,11 +70,11 @@ impl Entry {
     pub fn encoded(&self, form: Form) -> &Chunk {
         self.forms[form.index()].get_or_init(|| {
             let chunk = Chunk::new(&wire::encode(form, &self.event, self.previous));
-            let bytes = chunk.framed().len() as u64;
+            let bytes = (size_of::<Chunk>() + chunk.framed().len()) as u64;
             if self.cost.fetch_add(bytes, Relaxed) & RELEASED == 0 {
                 self.gauge.0.fetch_add(bytes, Relaxed);
             }
-            chunk
+            Box::new(chunk)
         })
     }
 

@@ -17,6 +17,8 @@ const STEP: StepLimit = StepLimit {
     events: 256,
     bytes: 256 << 10,
 };
+/// How much of a signal is joined to be sent at once: a slow client's connection holds no more.
+const PIECE_BYTES: usize = 64 << 10;
 /// How long a reader waits before it asks a log again that could not be read, before it is spread by ±50 %.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -42,6 +44,17 @@ pub enum Signal {
     Events(Vec<Arc<Entry>>),
     /// A gap or a reset.
     Notice(Notice),
+}
+
+/// A part of a signal, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// The id with which a client that has heard it goes on.
+    pub id: Option<Position>,
+    /// From which of the signal's events on there is more.
+    pub next: Option<usize>,
 }
 
 /// How far a reader has come with what is at hand.
@@ -257,20 +270,38 @@ impl Drop for Reader {
 }
 
 impl Signal {
-    /// Its bytes in a form: of a single event those that all its readers share, of several a copy in one
-    /// piece.
-    pub fn bytes(&self, form: Form) -> Bytes {
-        match self {
-            Self::Notice(notice) => wire::notice(form, notice),
-            Self::Events(entries) => match &**entries {
+    /// The next bytes to send of it in a form, from its event number `from` on: of a single event those that all
+    /// its readers share, of several a copy of up to 64 KiB.
+    pub fn piece(&self, form: Form, from: usize) -> Piece {
+        let entries = match self {
+            Self::Notice(notice) => {
+                return Piece {
+                    bytes: wire::notice(form, notice),
+                    id: Some(notice.id),
+                    next: None,
+                };
+            }
+            Self::Events(entries) => &entries[from..],
+        };
+        let mut bytes = 0;
+        let fits = |entry: &&Arc<Entry>| {
+            bytes += entry.encoded(form).framed().len();
+            bytes <= PIECE_BYTES
+        };
+        let count = entries.iter().take_while(fits).count().max(1);
+        let (now, later) = entries.split_at(count.min(entries.len()));
+        Piece {
+            bytes: match now {
                 [only] => only.encoded(form).payload(),
-                entries => {
-                    let payloads = entries.iter().map(|entry| entry.encoded(form).payload());
-                    let mut joined = BytesMut::new();
+                several => {
+                    let payloads = several.iter().map(|entry| entry.encoded(form).payload());
+                    let mut joined = BytesMut::with_capacity(bytes.min(PIECE_BYTES));
                     payloads.for_each(|payload| joined.extend_from_slice(&payload));
                     joined.freeze()
                 }
             },
+            id: now.last().map(|entry| entry.position()),
+            next: (!later.is_empty()).then_some(from + count),
         }
     }
 
@@ -283,14 +314,6 @@ impl Signal {
         let notice = notice.map(|it| (Chunk::new(&wire::notice(form, it)), Some(it.id)));
         let chunk = move |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
         notice.into_iter().chain(entries.iter().map(chunk))
-    }
-
-    /// The id with which a client that has heard it goes on.
-    pub fn id(&self) -> Option<Position> {
-        match self {
-            Self::Events(entries) => entries.last().map(|entry| entry.position()),
-            Self::Notice(notice) => Some(notice.id),
-        }
     }
 }
 

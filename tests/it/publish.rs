@@ -237,6 +237,22 @@ async fn a_body_in_a_coding_that_is_not_read_is_501() {
 }
 
 #[tokio::test]
+async fn a_body_in_a_content_coding_is_415() {
+    let replica = Replica::start(&[]).await;
+    let ndjson = ("content-type", "application/x-ndjson");
+    for path in ["/feeds/a", "/feeds"] {
+        for coding in ["gzip", "identity, br"] {
+            let headers = [ndjson, ("content-encoding", coding)];
+            let answer = post(&replica, path, &headers, "x").await;
+            assert!(answer.problem(415).contains("`Content-Encoding`"));
+        }
+    }
+    let plain = [("content-encoding", "identity")];
+    assert_eq!(post(&replica, "/feeds/a", &plain, "x").await.status, 201);
+    assert_eq!(on_a(&replica).await, ["x"]);
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_sent_in_time_is_408_and_the_end_of_the_connection() {
     let replica = Replica::start(&["--body-timeout", "1"]).await;
     for path in ["/feeds/a", "/feeds"] {

@@ -152,7 +152,9 @@ impl Follow {
     /// Waits until something has come. Cancel-safe, as all that it does is to add to the batch.
     async fn fill(&mut self) -> Result<(), LogError> {
         loop {
-            self.take_ready();
+            if self.take_ready() {
+                self.heard = Instant::now();
+            }
             if self.batch.messages > 0 || self.batch.look {
                 return Ok(());
             }
@@ -163,13 +165,16 @@ impl Follow {
                 return Ok(());
             };
             let heard = consumer.hear(self.heard + SILENCE).await;
+            self.heard = Instant::now();
             self.take(heard);
         }
     }
 
-    /// Takes what has come already. What came before the connection was cut is still good, as long as the
-    /// consumer's own sequence goes on; and only so the place of a message that cuts it each time is known.
-    fn take_ready(&mut self) {
+    /// Takes what has come already, and returns whether anything has. What came before the connection was cut is
+    /// still good, as long as the consumer's own sequence goes on; and only so the place of a message that cuts
+    /// it each time is known.
+    fn take_ready(&mut self) -> bool {
+        let mut taken = false;
         let stands = self.shared.api.link.current() == Ok(self.opened.epoch);
         while self.batch.messages < BATCH_MESSAGES
             && self.batch.bytes < BATCH_BYTES
@@ -179,10 +184,12 @@ impl Follow {
         {
             match consumer.ready() {
                 Some(heard) => self.take(heard),
-                None if stands => return,
+                None if stands => break,
                 None => self.take(Heard::Cut),
             }
+            taken = true;
         }
+        taken
     }
 
     /// The same without a consumer, until one may be used again; see `singly`.
@@ -221,7 +228,6 @@ impl Follow {
                 return self.doubt(&format!("was silent for {} s", SILENCE.as_secs()));
             }
         };
-        self.heard = Instant::now();
         let place = Place::of(&message);
         if place.is_none() && message.status.is_some() {
             return self.take_status(message);

@@ -67,18 +67,40 @@ impl<'a> Place<'a> {
     /// domain and account before the stream and tokens added at the end; `None` for any other subject.
     pub(super) fn parse(reply: &'a str) -> Option<Self> {
         let rest = reply.strip_prefix("$JS.ACK.")?;
-        let old = rest.bytes().filter(|&b| b == b'.').count() == 6;
-        let mut tokens = rest.split('.').skip(if old { 1 } else { 3 });
-        let consumer = tokens.next()?;
-        let _delivered = tokens.next()?;
-        let mut number = || tokens.next()?.parse().ok();
+        // Done for each message: one pass, and nothing is made.
+        let mut dots = [rest.len(); 10];
+        let mut found = 0;
+        for (at, _) in rest.bytes().enumerate().filter(|&(_, byte)| byte == b'.') {
+            if let Some(dot) = dots.get_mut(found) {
+                *dot = at;
+            }
+            found += 1;
+        }
+        let stream = match found {
+            6 => 0,
+            8.. => 2,
+            _ => return None,
+        };
+        let token = |after: usize| &rest[dots[stream + after] + 1..dots[stream + after + 1]];
         Some(Self {
-            consumer,
-            sequence: number()?,
-            delivery: number()?,
-            time: Timestamp::from_nanos(number()?),
-            pending: number()?,
+            consumer: token(0),
+            sequence: decimal(token(2))?,
+            delivery: decimal(token(3))?,
+            time: Timestamp::from_nanos(decimal(token(4))?),
+            pending: decimal(token(5))?,
         })
+    }
+}
+
+/// A number of up to 19 digits, which is all that a place can have.
+fn decimal(text: &str) -> Option<u64> {
+    let digit = |number: u64, byte: u8| match byte {
+        b'0'..=b'9' => Some(number * 10 + u64::from(byte - b'0')),
+        _ => None,
+    };
+    match text.len() {
+        1..=19 => text.bytes().try_fold(0, digit),
+        _ => None,
     }
 }
 
