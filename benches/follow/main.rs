@@ -3,20 +3,20 @@
 //!     cargo bench --bench follow -- --nats-server PROGRAM [--rounds N] [--events N]
 //!
 //! Each round replays the same stream twice: to a loop that only counts, and to a hub that nobody listens to.
-//! Then it takes the delay from a publish to a reader over a socket, and the time in which a reader gets the
-//! newest 1,000 events, from the window and from JetStream.
+//! Then it takes the share of a core that the program needs to follow a stream of events that nobody reads, the
+//! delay from a publish to a reader over a socket, and the time in which a reader gets the newest 1,000 events,
+//! from the window and from JetStream.
 
 #![allow(clippy::print_stdout)] // a program for the shell
 
+mod live;
 mod nats;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use futures::StreamExt;
 use nats::NatsServer;
-use serde_json::Value;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tidings::config::NatsSettings;
 use tidings::event::{Pattern, Patterns};
@@ -44,6 +44,12 @@ struct Arguments {
     /// Events in the stream.
     #[arg(long, default_value_t = 200_000)]
     events: u64,
+    /// Events a second for the program to follow, as far as NATS takes them.
+    #[arg(long, default_value_t = 100_000)]
+    rate: u64,
+    /// For how many seconds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
     /// The NATS server to start. Without it, nothing is measured.
     #[arg(long, value_name = "PROGRAM")]
     nats_server: Option<PathBuf>,
@@ -79,15 +85,19 @@ async fn main() -> anyhow::Result<()> {
     fill(&url, arguments.events).await?;
 
     let (mut bare, mut hub) = (Vec::new(), Vec::new());
-    let client = async_nats::connect(&url).await?;
+    // By default the client drops messages of a subscription that has 65,536 waiting.
+    let options = async_nats::ConnectOptions::new().subscription_capacity(1 << 19);
+    let client = options.connect(&url).await?;
     for round in 0..arguments.rounds {
         // Who comes second finds the server's caches warm: they take turns.
         for bare_now in [round % 2 == 0, round % 2 != 0] {
             if bare_now {
                 let counting = count_bare(client.clone(), arguments.events);
-                bare.push(timed(arguments.events, counting).await?);
+                let replay = timed(arguments.events, counting).await;
+                bare.push(replay.context("the bare consumer")?);
             } else {
-                hub.push(timed(arguments.events, follow(&log, arguments.events)).await?);
+                let replay = timed(arguments.events, follow(&log, arguments.events)).await;
+                hub.push(replay.context("the replica")?);
             }
         }
     }
@@ -115,14 +125,20 @@ async fn main() -> anyhow::Result<()> {
         0,
     );
     row("CPU µs an event, client side", cpu(&bare), cpu(&hub), 2);
-    println!("\n| measure | ms |\n| --- | ---: |");
-    for (name, ms) in delays(&url)? {
-        println!("| {name} | {ms:.2} |");
+    println!("\n| measure | |\n| --- | ---: |");
+    let live = live::Load::put_on(&url, arguments.rate, arguments.seconds).await?;
+    println!(
+        "| share of a core that the program takes to follow {:.0} events/s, nobody listening | {:.0} % |",
+        live.per_second,
+        live.share * 100.0
+    );
+    for (name, ms) in live::delays(&url)? {
+        println!("| {name} | {ms:.2} ms |");
     }
     println!(
-        "| the newest {RESUMED} events from the window, to a reader inside the process | {window:.2} |"
+        "| the newest {RESUMED} events from the window, to a reader inside the process | {window:.2} ms |"
     );
-    println!("| the same from JetStream | {stream:.2} |");
+    println!("| the same from JetStream | {stream:.2} ms |");
     Ok(())
 }
 
@@ -159,9 +175,10 @@ async fn timed(
     events: u64,
     replay: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<Replay> {
-    let (began, cpu) = (Instant::now(), nats::own_cpu()?);
+    let own = std::process::id();
+    let (began, cpu) = (Instant::now(), nats::cpu(own)?);
     tokio::time::timeout(DEADLINE, replay).await??;
-    let cpu = nats::own_cpu()?.saturating_sub(cpu);
+    let cpu = nats::cpu(own)?.saturating_sub(cpu);
     Ok(Replay {
         per_second: events as f64 / began.elapsed().as_secs_f64(),
         cpu_micros: cpu.as_secs_f64() * 1e6 / events as f64,
@@ -253,39 +270,6 @@ async fn resume(hub: &Hub) -> anyhow::Result<Duration> {
         }
     }
     Ok(began.elapsed())
-}
-
-/// From a publish over NATS to a reader of the program, as `tidings bench` takes it.
-fn delays(url: &str) -> anyhow::Result<[(&'static str, f64); 2]> {
-    let address = nats::free_address()?;
-    let program = env!("CARGO_BIN_EXE_tidings");
-    let mut server = Command::new(program)
-        .args(["--nats", url, "--listen", &address.to_string()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    nats::wait_for_http_200(address, "/readyz", DEADLINE)?;
-    let bench = Command::new(program)
-        .args(["bench", "--json", "--nats", url, "--url"])
-        .arg(format!("http://{address}"))
-        .args(["--readers=16", "--events=1000", "--rate=200"])
-        .output();
-    server.kill()?;
-    server.wait()?;
-    let report: Value = serde_json::from_slice(&bench?.stdout)?;
-    let ms = |pointer| report.pointer(pointer).and_then(Value::as_f64);
-    let lost = report.pointer("/deliveries/lost").and_then(Value::as_u64);
-    ensure!(lost == Some(0), "deliveries were lost: {report:#}");
-    Ok([
-        (
-            "publish over NATS to reader, p50",
-            ms("/delay_ms/p50").context("p50")?,
-        ),
-        (
-            "publish over NATS to reader, p99",
-            ms("/delay_ms/p99").context("p99")?,
-        ),
-    ])
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -100,9 +100,9 @@ fn is_answered_with_200(address: SocketAddr, path: &str) -> std::io::Result<bool
     Ok(answer.starts_with(b"HTTP/1.1 200 "))
 }
 
-/// The processor time that this process has used, in steps of 10 ms (`man 5 proc`).
-pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+/// The processor time that a process has used, in steps of 10 ms (`man 5 proc`).
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
     let times = fields.split_ascii_whitespace().skip(11).take(2);
     let ticks = times.map(str::parse::<u32>).sum::<Result<u32, _>>()?;
