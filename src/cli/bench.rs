@@ -21,6 +21,7 @@ use anyhow::{bail, ensure};
 use clap::{Args, value_parser};
 use publisher::{HttpTarget, NatsTarget};
 use std::num::NonZeroU16;
+use subscribers::Way;
 use template::{BodyTemplate, UrlTemplate};
 
 const EXAMPLES: &str = "\
@@ -75,6 +76,13 @@ pub(super) struct Bench {
     /// Patterns for each reader, half of them with wildcards, for each reader others.
     #[arg(long, value_name = "K", default_value_t = 0)]
     patterns_per_reader: usize,
+    /// Read over HTTP/2 without TLS, which the server must know from the first byte on (h2c with prior knowledge).
+    /// Events are still published over HTTP/1.1.
+    #[arg(long)]
+    http2: bool,
+    /// With HTTP/2: readers on each connection. Servers allow some 100 to 250.
+    #[arg(long, value_name = "N", default_value = "1", requires = "http2")]
+    streams_per_connection: NonZeroU16,
     /// Connects under way at once.
     #[arg(long, value_name = "N", default_value = "256")]
     connect_at_once: NonZeroU16,
@@ -151,6 +159,22 @@ impl Bench {
         }
     }
 
+    fn way(&self) -> Way {
+        match self.http2 {
+            true => Way::Http2 {
+                streams: self.streams_per_connection.get().into(),
+            },
+            false => Way::Http1,
+        }
+    }
+
+    /// Connections of readers and publishers; a thread's last may carry fewer streams than it could.
+    fn connections(&self) -> u64 {
+        let streams = u64::from(self.streams_per_connection.get());
+        let spare = if streams > 1 { self.threads } else { 0 };
+        u64::from(self.readers).div_ceil(streams) + u64::from(spare) + u64::from(self.publishers)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let seconds = |value: f64| (0.0..=3600.0).contains(&value);
         ensure!(
@@ -185,6 +209,7 @@ impl Bench {
             url: self.allowed(url(&self.subscribe_url, place)?)?,
             headers: template::headers(&self.subscribe_header)?,
             at_once: usize::from(self.connect_at_once.get()).div_ceil(self.threads.into()),
+            way: self.way(),
         };
         if self.feeds() > 1 && !readers.url.names_feeds() {
             bail!(
