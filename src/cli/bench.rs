@@ -19,6 +19,7 @@ mod template;
 
 use anyhow::{bail, ensure};
 use clap::{Args, value_parser};
+use plan::Interest;
 use publisher::{HttpTarget, NatsTarget};
 use std::num::NonZeroU16;
 use subscribers::Way;
@@ -76,6 +77,9 @@ pub(super) struct Bench {
     /// Patterns for each reader, half of them with wildcards, for each reader others.
     #[arg(long, value_name = "K", default_value_t = 0)]
     patterns_per_reader: usize,
+    /// Have the patterns of each reader match every feed: each has another set, of two patterns at least.
+    #[arg(long)]
+    match_all: bool,
     /// Read over HTTP/2 without TLS, which the server must know from the first byte on (h2c with prior knowledge).
     /// Events are still published over HTTP/1.1.
     #[arg(long)]
@@ -159,6 +163,14 @@ impl Bench {
         }
     }
 
+    fn interest(&self) -> Interest {
+        match self.patterns_per_reader {
+            0 => Interest::Feed,
+            patterns if self.match_all => Interest::All(patterns),
+            patterns => Interest::Some(patterns),
+        }
+    }
+
     fn way(&self) -> Way {
         match self.http2 {
             true => Way::Http2 {
@@ -184,6 +196,10 @@ impl Bench {
         ensure!(
             self.rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()),
             "--rate is more than 0 events a second"
+        );
+        ensure!(
+            !self.match_all || self.patterns_per_reader > 1,
+            "--match-all needs --patterns-per-reader of 2 at least"
         );
         ensure!(
             self.feeds() < mark::MAX_FEEDS,

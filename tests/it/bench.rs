@@ -74,6 +74,20 @@ async fn several_publishers_reach_readers_of_patterns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_of_different_patterns_that_match_all_get_every_event() {
+    let replica = Replica::start(&[]).await;
+    let arguments = [
+        "--readers=20",
+        "--feeds=20",
+        "--patterns-per-reader=20",
+        "--match-all",
+        "--events=100",
+    ];
+    let report = bench(&replica, &arguments).await;
+    check(&report, 20 * 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readers_that_come_back_get_what_they_missed() {
     let replica = Replica::start(&[]).await;
     let report = bench(&replica, &["--readers=30", "--resume-events=20"]).await;

@@ -63,7 +63,7 @@ pub(super) fn run(bench: &Bench, runtime: &Handle) -> anyhow::Result<Report> {
         readers,
         bench.feeds(),
         bench.publishers,
-        bench.patterns_per_reader,
+        bench.interest(),
     );
     let run = Run {
         bench,

@@ -116,7 +116,7 @@ impl Readers {
 mod tests {
     use super::*;
     use crate::cli::bench::clock::Clock;
-    use crate::cli::bench::plan::Plan;
+    use crate::cli::bench::plan::{Interest, Plan};
     use crate::cli::bench::progress::Line;
     use crate::cli::bench::subscribers::{Subscribers, Target, Way};
     use crate::cli::bench::template::UrlTemplate;
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn marks_are_found_that_frames_cut_in_two() {
-        let plan = Arc::new(Plan::new(1, 3, 1, 1, 0));
+        let plan = Arc::new(Plan::new(1, 3, 1, 1, Interest::Feed));
         let mark = |number| Mark {
             run: 1,
             feed: 0,
