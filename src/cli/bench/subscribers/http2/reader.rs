@@ -81,7 +81,8 @@ impl Reader {
             .await?
             .clone();
         let answer = sender.send_request(request).await;
-        let answer = answer.context("the server did not answer a reader")?;
+        let answer = answer
+            .context("a request over HTTP/2 failed; does the server speak it without TLS?")?;
         if answer.status() == StatusCode::OK {
             return Ok(answer.into_body());
         }
@@ -116,7 +117,7 @@ impl Reader {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))
             .await
-            .context("the server speaks no HTTP/2 without TLS")?;
+            .context("HTTP/2 did not begin")?;
         // Its streams tell how it ends.
         tokio::spawn(connection.map(drop));
         Ok(sender)
