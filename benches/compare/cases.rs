@@ -21,6 +21,8 @@ enum Needs {
     History,
     /// Match patterns with wildcards.
     Patterns,
+    /// Speak HTTP/2 without TLS.
+    Http2,
 }
 
 /// A figure in a report.
@@ -62,7 +64,31 @@ const MEMORY: Figure = Figure {
     to_floor: false,
 };
 
+const MEMORY_AT_TWO: &[Figure] = &[
+    Figure {
+        title: "KiB a reader, all growth, at 5,000",
+        ..MEMORY
+    },
+    Figure {
+        title: "the same at 15,000",
+        pointer: "/memory/points/1/kib_per_reader",
+        ..MEMORY
+    },
+    Figure {
+        title: "KiB a further reader in between",
+        pointer: "/memory/further_kib_per_reader",
+        ..MEMORY
+    },
+];
+
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "1000x20",
+        title: "1,000 readers, 20 events/s",
+        arguments: &["--readers=1000", "--events=200", "--rate=20"],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        needs: Needs::Nothing,
+    },
     Case {
         name: "5000x20",
         title: "5,000 readers, 20 events/s",
@@ -93,22 +119,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "idle",
         title: "idle readers",
         arguments: &["--readers=15000", "--idle", "--memory-at=5000"],
-        figures: &[
-            Figure {
-                title: "KiB a reader, all growth, at 5,000",
-                ..MEMORY
-            },
-            Figure {
-                title: "the same at 15,000",
-                pointer: "/memory/points/1/kib_per_reader",
-                ..MEMORY
-            },
-            Figure {
-                title: "KiB a further reader in between",
-                pointer: "/memory/further_kib_per_reader",
-                ..MEMORY
-            },
-        ],
+        figures: MEMORY_AT_TWO,
         needs: Needs::Nothing,
     },
     Case {
@@ -169,6 +180,20 @@ pub(crate) const CASES: &[Case] = &[
         needs: Needs::Patterns,
     },
     Case {
+        name: "sets",
+        title: "5,000 readers, 20 events/s, for each reader by 20 other patterns",
+        arguments: &[
+            "--readers=5000",
+            "--feeds=20",
+            "--patterns-per-reader=20",
+            "--match-all",
+            "--events=200",
+            "--rate=20",
+        ],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        needs: Needs::Patterns,
+    },
+    Case {
         name: "resume",
         title: "10,000 readers come back for 100 events each",
         arguments: &[
@@ -190,6 +215,46 @@ pub(crate) const CASES: &[Case] = &[
         ],
         needs: Needs::History,
     },
+    Case {
+        name: "h2-5000x20",
+        title: "HTTP/2: 5,000 readers, 20 events/s",
+        arguments: &["--http2", "--readers=5000", "--events=200", "--rate=20"],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        needs: Needs::Http2,
+    },
+    Case {
+        name: "h2-3000x500",
+        title: "HTTP/2: 3,000 readers, 500 events/s",
+        arguments: &[
+            "--http2",
+            "--readers=3000",
+            "--events=4000",
+            "--rate=500",
+            "--seconds=8",
+        ],
+        figures: &[PUBLISHED, DELIVERIES, CPU, DELAY_99],
+        needs: Needs::Http2,
+    },
+    Case {
+        name: "h2-shared",
+        title: "HTTP/2: 5,000 readers, 100 on each connection, 20 events/s",
+        arguments: &[
+            "--http2",
+            "--streams-per-connection=100",
+            "--readers=5000",
+            "--events=200",
+            "--rate=20",
+        ],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        needs: Needs::Http2,
+    },
+    Case {
+        name: "h2-idle",
+        title: "HTTP/2: idle readers",
+        arguments: &["--http2", "--readers=15000", "--idle", "--memory-at=5000"],
+        figures: MEMORY_AT_TWO,
+        needs: Needs::Http2,
+    },
 ];
 
 impl Case {
@@ -197,7 +262,7 @@ impl Case {
         match self.needs {
             Needs::Nothing => true,
             Needs::History => kind != Kind::Floor,
-            Needs::Patterns => kind == Kind::Tidings,
+            Needs::Patterns | Needs::Http2 => kind == Kind::Tidings,
         }
     }
 }

@@ -19,8 +19,10 @@ mod template;
 
 use anyhow::{bail, ensure};
 use clap::{Args, value_parser};
+use plan::Interest;
 use publisher::{HttpTarget, NatsTarget};
 use std::num::NonZeroU16;
+use subscribers::Way;
 use template::{BodyTemplate, UrlTemplate};
 
 const EXAMPLES: &str = "\
@@ -75,6 +77,16 @@ pub(super) struct Bench {
     /// Patterns for each reader, half of them with wildcards, for each reader others.
     #[arg(long, value_name = "K", default_value_t = 0)]
     patterns_per_reader: usize,
+    /// Have the patterns of each reader match every feed: each has another set, of two patterns at least.
+    #[arg(long)]
+    match_all: bool,
+    /// Read over HTTP/2 without TLS, which the server must know from the first byte on (h2c with prior knowledge).
+    /// Events are still published over HTTP/1.1.
+    #[arg(long)]
+    http2: bool,
+    /// With HTTP/2: readers on each connection. Servers allow some 100 to 250.
+    #[arg(long, value_name = "N", default_value = "1", requires = "http2")]
+    streams_per_connection: NonZeroU16,
     /// Connects under way at once.
     #[arg(long, value_name = "N", default_value = "256")]
     connect_at_once: NonZeroU16,
@@ -151,6 +163,30 @@ impl Bench {
         }
     }
 
+    fn interest(&self) -> Interest {
+        match self.patterns_per_reader {
+            0 => Interest::Feed,
+            patterns if self.match_all => Interest::All(patterns),
+            patterns => Interest::Some(patterns),
+        }
+    }
+
+    fn way(&self) -> Way {
+        match self.http2 {
+            true => Way::Http2 {
+                streams: self.streams_per_connection.get().into(),
+            },
+            false => Way::Http1,
+        }
+    }
+
+    /// Connections of readers and publishers; a thread's last may carry fewer streams than it could.
+    fn connections(&self) -> u64 {
+        let streams = u64::from(self.streams_per_connection.get());
+        let spare = if streams > 1 { self.threads } else { 0 };
+        u64::from(self.readers).div_ceil(streams) + u64::from(spare) + u64::from(self.publishers)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let seconds = |value: f64| (0.0..=3600.0).contains(&value);
         ensure!(
@@ -160,6 +196,10 @@ impl Bench {
         ensure!(
             self.rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()),
             "--rate is more than 0 events a second"
+        );
+        ensure!(
+            !self.match_all || self.patterns_per_reader > 1,
+            "--match-all needs --patterns-per-reader of 2 at least"
         );
         ensure!(
             self.feeds() < mark::MAX_FEEDS,
@@ -185,6 +225,7 @@ impl Bench {
             url: self.allowed(url(&self.subscribe_url, place)?)?,
             headers: template::headers(&self.subscribe_header)?,
             at_once: usize::from(self.connect_at_once.get()).div_ceil(self.threads.into()),
+            way: self.way(),
         };
         if self.feeds() > 1 && !readers.url.names_feeds() {
             bail!(

@@ -38,6 +38,26 @@ async fn every_delivery_is_counted_and_none_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_over_http_2_are_counted_alike() {
+    let replica = Replica::start(&[]).await;
+    for streams in ["1", "7"] {
+        let arguments = [
+            "--http2",
+            "--streams-per-connection",
+            streams,
+            "--readers=40",
+            "--events=50",
+            "--rate=500",
+            "--threads=2",
+        ];
+        let report = bench(&replica, &arguments).await;
+        check(&report, 40 * 50);
+        assert_eq!(report["connect"]["open"], json!(40));
+        assert_eq!(report["connect"]["closed"], json!(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_publishers_reach_readers_of_patterns() {
     let replica = Replica::start(&[]).await;
     let arguments = [
@@ -54,10 +74,48 @@ async fn several_publishers_reach_readers_of_patterns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_of_different_patterns_that_match_all_get_every_event() {
+    let replica = Replica::start(&[]).await;
+    let arguments = [
+        "--readers=20",
+        "--feeds=20",
+        "--patterns-per-reader=20",
+        "--match-all",
+        "--events=100",
+    ];
+    let report = bench(&replica, &arguments).await;
+    check(&report, 20 * 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readers_that_come_back_get_what_they_missed() {
     let replica = Replica::start(&[]).await;
     let report = bench(&replica, &["--readers=30", "--resume-events=20"]).await;
     check(&report, 30 * 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_come_back_over_http_2_get_what_they_missed() {
+    let replica = Replica::start(&[]).await;
+    let arguments = ["--http2", "--readers=30", "--resume-events=20"];
+    let report = bench(&replica, &arguments).await;
+    check(&report, 30 * 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_are_refused_have_failed_by_either_way() {
+    let replica = Replica::start(&[]).await;
+    let nowhere = replica.url("/nowhere");
+    let common = ["--readers=20", "--idle", "--subscribe-url", &nowhere];
+    let http2 = ["--http2", "--streams-per-connection=4"];
+    for way in [&[][..], &http2] {
+        let report = bench(&replica, &[&common[..], way].concat()).await;
+        let connect = &report["connect"];
+        assert_eq!(connect["open"], json!(0));
+        assert_eq!(connect["failed"], json!(20));
+        let trouble = connect["trouble"].as_str().expect("a reason");
+        assert!(trouble.contains("404"), "{trouble}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,19 @@ pub(super) struct Plan {
     acknowledged: Vec<AtomicU32>,
 }
 
+/// What each reader asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Interest {
+    /// One feed: reader `r` feed `r` modulo their number.
+    Feed,
+    /// So many patterns of its own, which match some of the feeds.
+    Some(usize),
+    /// So many patterns of its own, two at least, which together match every feed.
+    All(usize),
+}
+
 /// What a reader with patterns asks for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Set {
     patterns: Vec<String>,
     /// The feeds that these match, sorted.
@@ -28,13 +39,12 @@ struct Set {
 }
 
 impl Plan {
-    /// A plan in which reader `r` reads feed `r` modulo `feeds`; or, with `patterns`, so many of its own.
     pub(super) fn new(
         run: u32,
         readers: usize,
         feeds: u32,
         publishers: u32,
-        patterns: usize,
+        interest: Interest,
     ) -> Self {
         let columns = feeds.isqrt().max(1);
         let mut plan = Self {
@@ -46,11 +56,12 @@ impl Plan {
             sets: Vec::new(),
             acknowledged: Vec::new(),
         };
-        if patterns > 0 {
-            plan.sets = (0..readers)
-                .map(|reader| plan.set(reader, patterns))
-                .collect();
-        }
+        let set = |reader| match interest {
+            Interest::Feed => None,
+            Interest::Some(patterns) => Some(plan.set(reader, patterns)),
+            Interest::All(patterns) => Some(plan.whole_set(reader, patterns)),
+        };
+        plan.sets = (0..readers).filter_map(set).collect();
         let tracks = feeds as usize * plan.tracks_per_feed();
         plan.acknowledged = (0..tracks).map(|_| AtomicU32::new(0)).collect();
         plan
@@ -76,29 +87,15 @@ impl Plan {
     /// Patterns of a reader's own: of four, two are names, one is a row and one a column.
     fn set(&self, reader: usize, patterns: usize) -> Set {
         let mut random = fastrand::Rng::with_seed(reader as u64);
-        let mut set = Set {
-            patterns: Vec::with_capacity(patterns),
-            feeds: Vec::new(),
-        };
+        let mut set = Set::default();
         for number in 0..patterns {
-            let (pattern, feeds): (String, Vec<u32>) = match number % 4 {
+            let (pattern, feeds) = match number % 4 {
                 0 | 2 => {
                     let feed = random.u32(..self.feeds);
                     (self.feed_name(feed), vec![feed])
                 }
-                1 => {
-                    let row = random.u32(..self.rows());
-                    let first = row * self.columns;
-                    let last = (first + self.columns).min(self.feeds);
-                    let pattern = format!("bench.{:04x}.{row}.*", self.run);
-                    (pattern, (first..last).collect())
-                }
-                _ => {
-                    let column = random.u32(..self.columns);
-                    let pattern = format!("bench.{:04x}.*.{column}", self.run);
-                    let step = self.columns as usize;
-                    (pattern, (column..self.feeds).step_by(step).collect())
-                }
+                1 => self.row(random.u32(..self.rows())),
+                _ => self.column(random.u32(..self.columns)),
             };
             set.patterns.push(pattern);
             set.feeds.extend(feeds);
@@ -106,6 +103,58 @@ impl Plan {
         set.feeds.sort_unstable();
         set.feeds.dedup();
         set
+    }
+
+    /// Patterns of a reader's own that match every feed, none of them covered by another, since a server may
+    /// leave out such: rows; in place of most of them, where there is room, what is in the row, one by one;
+    /// and at least one pattern that nobody else asks for, and nobody publishes to.
+    fn whole_set(&self, reader: usize, patterns: usize) -> Set {
+        let mut random = fastrand::Rng::with_seed(reader as u64);
+        let mut rows: Vec<u32> = (0..self.rows()).collect();
+        random.shuffle(&mut rows);
+        let mut set = Vec::with_capacity(patterns);
+        if rows.len() >= patterns {
+            rows.clear();
+            set.push(format!("bench.{:04x}.>", self.run));
+        }
+        while let Some(row) = rows.pop() {
+            let (whole, feeds) = self.row(row);
+            let has_room = set.len() + feeds.len() + rows.len() < patterns;
+            match has_room && !rows.is_empty() {
+                true => set.extend(feeds.iter().map(|&feed| self.one(feed, random.bool()))),
+                false => set.push(whole),
+            }
+        }
+        let own = |number| format!("bench.{:04x}-own.{reader}.{number}", self.run);
+        set.extend((set.len()..patterns).map(own));
+        Set {
+            patterns: set,
+            feeds: (0..self.feeds).collect(),
+        }
+    }
+
+    /// A pattern of one feed: its name, or with a wildcard.
+    fn one(&self, feed: u32, wildcard: bool) -> String {
+        let name = self.feed_name(feed);
+        match wildcard {
+            true => name.replacen("bench", "*", 1),
+            false => name,
+        }
+    }
+
+    /// The pattern of a row, and its feeds.
+    fn row(&self, row: u32) -> (String, Vec<u32>) {
+        let first = row * self.columns;
+        let last = (first + self.columns).min(self.feeds);
+        let pattern = format!("bench.{:04x}.{row}.*", self.run);
+        (pattern, (first..last).collect())
+    }
+
+    /// The pattern of a column, and its feeds.
+    fn column(&self, column: u32) -> (String, Vec<u32>) {
+        let pattern = format!("bench.{:04x}.*.{column}", self.run);
+        let step = self.columns as usize;
+        (pattern, (column..self.feeds).step_by(step).collect())
     }
 
     /// What a reader asks for: feeds or patterns.
@@ -180,13 +229,13 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Feed, Pattern};
+    use crate::event::{Feed, Pattern, Patterns};
     use std::collections::{HashMap, HashSet};
 
     #[test]
     fn numbers_rise_by_one_on_each_feed_of_a_publisher() {
         for (feeds, publishers) in [(1, 1), (1, 3), (2, 5), (7, 3), (64, 64), (5, 1)] {
-            let plan = Plan::new(0, 0, feeds, publishers, 0);
+            let plan = Plan::new(0, 0, feeds, publishers, Interest::Feed);
             let mut last = HashMap::new();
             let mut seen = HashSet::new();
             for publisher in 0..publishers {
@@ -203,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_reader_expects_what_was_acknowledged_on_its_feeds() {
-        let plan = Plan::new(0, 6, 2, 4, 0);
+        let plan = Plan::new(0, 6, 2, 4, Interest::Feed);
         for publisher in 0..4 {
             let (feed, _) = plan.event(publisher, 0);
             plan.acknowledge(feed, publisher);
@@ -218,18 +267,42 @@ mod tests {
 
     #[test]
     fn a_set_lists_the_feeds_that_its_patterns_match() {
-        let plan = Plan::new(7, 50, 90, 1, 4);
-        let mut different = HashSet::new();
-        for reader in 0..50 {
-            let patterns = plan.asks_for(reader);
-            let parsed: Vec<Pattern> = patterns.iter().map(|one| one.parse().unwrap()).collect();
-            for number in 0..90 {
-                let feed: Feed = plan.feed_name(number).parse().unwrap();
-                let matched = parsed.iter().any(|pattern| pattern.matches(&feed));
-                assert_eq!(plan.track(reader, number, 0).is_some(), matched);
+        for (feeds, interest) in [
+            (90, Interest::Some(4)),
+            (90, Interest::All(20)),
+            (20, Interest::All(20)),
+            (20, Interest::All(2)),
+            (1, Interest::All(5)),
+        ] {
+            let plan = Plan::new(7, 50, feeds, 1, interest);
+            let mut different = HashSet::new();
+            for reader in 0..50 {
+                let patterns = plan.asks_for(reader);
+                let parsed: Vec<Pattern> =
+                    patterns.iter().map(|one| one.parse().unwrap()).collect();
+                for number in 0..feeds {
+                    let feed: Feed = plan.feed_name(number).parse().unwrap();
+                    let matched = parsed.iter().any(|pattern| pattern.matches(&feed));
+                    assert_eq!(plan.track(reader, number, 0).is_some(), matched);
+                }
+                different.insert(patterns);
             }
-            different.insert(patterns);
+            assert_eq!(different.len(), 50);
         }
-        assert_eq!(different.len(), 50);
+    }
+
+    #[test]
+    fn a_whole_set_matches_every_feed_with_as_many_patterns_as_asked_for() {
+        for (feeds, patterns) in [(20, 20), (20, 2), (1, 5), (1000, 7)] {
+            let plan = Plan::new(7, 30, feeds, 1, Interest::All(patterns));
+            for reader in 0..30 {
+                let asked = plan.asks_for(reader);
+                assert!(asked.iter().any(|pattern| pattern.contains(['*', '>'])));
+                let parsed = asked.iter().map(|one| one.parse().unwrap()).collect();
+                let set = Patterns::new(parsed, patterns).unwrap();
+                assert_eq!(set.iter().count(), patterns, "{asked:?}");
+                assert_eq!(plan.tracks_of(reader), feeds as usize);
+            }
+        }
     }
 }

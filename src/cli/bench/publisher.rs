@@ -165,11 +165,12 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bench::plan::Interest;
 
     #[test]
     fn publishers_share_the_events_and_keep_the_rate() {
         let schedule = Schedule {
-            plan: Arc::new(Plan::new(0, 0, 2, 3, 0)),
+            plan: Arc::new(Plan::new(0, 0, 2, 3, Interest::Feed)),
             clock: Clock::start(),
             events: 10,
             rate: Some(100.0),

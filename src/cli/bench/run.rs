@@ -56,14 +56,14 @@ struct Seen {
 
 pub(super) fn run(bench: &Bench, runtime: &Handle) -> anyhow::Result<Report> {
     bench.check()?;
-    process::make_room_for(u64::from(bench.readers) + u64::from(bench.publishers))?;
+    process::make_room_for(bench.connections())?;
     let readers = bench.readers as usize;
     let plan = Plan::new(
         fastrand::u32(..mark::MAX_RUN),
         readers,
         bench.feeds(),
         bench.publishers,
-        bench.patterns_per_reader,
+        bench.interest(),
     );
     let run = Run {
         bench,

@@ -1,20 +1,23 @@
-//! The readers: many connections on few threads, each with next to no state of its own.
+//! The readers: many connections on few threads.
 
-mod conn;
-mod thread;
+mod http1;
+mod http2;
+mod share;
+mod source;
 
 use super::clock::Clock;
 use super::plan::Plan;
 use super::template::UrlTemplate;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use share::Share;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use thread::Thread;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// How readers connect, and what they ask for.
 #[derive(Clone, Debug)]
@@ -24,6 +27,24 @@ pub(super) struct Target {
     pub(super) headers: String,
     /// How many connects may be under way at once.
     pub(super) at_once: usize,
+    pub(super) way: Way,
+}
+
+/// By which version of HTTP readers connect.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// A connection for each.
+    Http1,
+    /// So many of a thread's readers on a connection.
+    Http2 { streams: usize },
+}
+
+impl Target {
+    /// What reader number `reader` asks for: path and query.
+    fn path(&self, plan: &Plan, reader: usize) -> String {
+        let asked = plan.asks_for(reader);
+        self.url.target(asked.iter().map(String::as_str))
+    }
 }
 
 /// How far the readers have come, all threads together.
@@ -63,8 +84,21 @@ pub(super) struct Tally {
 /// The running threads.
 #[derive(Debug)]
 pub(super) struct Subscribers {
-    threads: Vec<(Sender<Order>, mio::Waker, JoinHandle<Tally>)>,
+    threads: Vec<Running>,
     pub(super) progress: Arc<Progress>,
+}
+
+#[derive(Debug)]
+struct Running {
+    orders: Orders,
+    thread: JoinHandle<Tally>,
+}
+
+/// The way to tell a thread what to do.
+#[derive(Debug)]
+enum Orders {
+    Http1(Sender<Order>, mio::Waker),
+    Http2(UnboundedSender<Order>),
 }
 
 /// What a thread is told to do.
@@ -120,12 +154,14 @@ impl Subscribers {
     ) -> io::Result<Self> {
         let progress = Arc::new(Progress::default());
         let start = |number| {
-            let (tell, orders) = channel();
-            let share = thread::Share { number, threads };
-            let (plan, target, progress) = (plan.clone(), target.clone(), progress.clone());
-            let (thread, waker) = Thread::new(share, plan, target, clock, progress, orders)?;
-            let builder = std::thread::Builder::new().name(format!("readers-{number}"));
-            Ok((tell, waker, builder.spawn(move || thread.run())?))
+            Running::start(Share {
+                number,
+                threads,
+                plan: plan.clone(),
+                target: target.clone(),
+                clock,
+                progress: progress.clone(),
+            })
         };
         Ok(Self {
             threads: (0..threads).map(start).collect::<io::Result<_>>()?,
@@ -136,11 +172,9 @@ impl Subscribers {
     /// Opens more readers, until there are `through`.
     pub(super) fn open(&self, through: usize, id: Option<&str>) -> anyhow::Result<()> {
         let id: Option<Arc<str>> = id.map(Into::into);
-        for (tell, waker, _) in &self.threads {
+        for running in &self.threads {
             let id = id.clone();
-            tell.send(Order::Open { through, id })
-                .map_err(|_| anyhow!("a thread of readers has ended"))?;
-            waker.wake()?;
+            running.orders.send(Order::Open { through, id })?;
         }
         Ok(())
     }
@@ -148,10 +182,8 @@ impl Subscribers {
     /// Closes all connections.
     pub(super) fn end(self) -> anyhow::Result<Tally> {
         let mut sum = Tally::new();
-        for (tell, waker, thread) in self.threads {
-            tell.send(Order::End)
-                .map_err(|_| anyhow!("a thread of readers has ended"))?;
-            waker.wake()?;
+        for Running { orders, thread } in self.threads {
+            orders.send(Order::End)?;
             let tally = thread
                 .join()
                 .ok()
@@ -159,6 +191,38 @@ impl Subscribers {
             sum.add(&tally);
         }
         Ok(sum)
+    }
+}
+
+impl Running {
+    fn start(share: Share) -> io::Result<Self> {
+        let builder = std::thread::Builder::new().name(format!("readers-{}", share.number));
+        let (orders, thread) = match share.target.way {
+            Way::Http1 => {
+                let (tell, told) = channel();
+                let (thread, waker) = http1::Thread::new(share, told)?;
+                let thread = builder.spawn(move || thread.run())?;
+                (Orders::Http1(tell, waker), thread)
+            }
+            Way::Http2 { streams } => {
+                let (tell, told) = unbounded_channel();
+                let thread = http2::Thread::new(share, streams, told)?;
+                let thread = builder.spawn(move || thread.run())?;
+                (Orders::Http2(tell), thread)
+            }
+        };
+        Ok(Self { orders, thread })
+    }
+}
+
+impl Orders {
+    fn send(&self, order: Order) -> anyhow::Result<()> {
+        let sent = match self {
+            Self::Http1(tell, waker) => tell.send(order).is_ok() && waker.wake().is_ok(),
+            Self::Http2(tell) => tell.send(order).is_ok(),
+        };
+        ensure!(sent, "a thread of readers has ended");
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ struct Subject {
 }
 
 impl World {
-    async fn new(mut rng: Rng, arguments: &[&str]) -> Self {
+    async fn new(mut rng: Rng, client: Client, arguments: &[&str]) -> Self {
         let kept: usize = [1, 5, 30, 1000][rng.usize(..4)];
         let window: usize = [1, 5, 30, 1000][rng.usize(..4)];
         let (kept_text, window) = (kept.to_string(), window.to_string());
@@ -35,7 +35,7 @@ impl World {
             rng,
             model: Model::new(kept),
             replica: Replica::start(&[&limits[..], arguments].concat()).await,
-            client: Client::new(),
+            client,
             readers: Vec::new(),
         }
     }
@@ -173,10 +173,10 @@ fn hear(model: &Model, place: &mut Place, block: &Block) {
     }
 }
 
-async fn every_reader_is_told_exactly_what_the_model_says(arguments: &[&str]) {
+async fn every_reader_is_told_exactly_what_the_model_says(client: Client, arguments: &[&str]) {
     let mut rng = seed::rng();
     for _ in 0..4 {
-        let mut world = World::new(rng.fork(), arguments).await;
+        let mut world = World::new(rng.fork(), client.clone(), arguments).await;
         for _ in 0..STEPS {
             world.step().await;
         }
@@ -186,10 +186,19 @@ async fn every_reader_is_told_exactly_what_the_model_says(arguments: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_shards() {
-    every_reader_is_told_exactly_what_the_model_says(&["--shards", "2"]).await;
+    let client = Client::new();
+    every_reader_is_told_exactly_what_the_model_says(client, &["--shards", "2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_the_http_library() {
-    every_reader_is_told_exactly_what_the_model_says(&["--shards", "0"]).await;
+    let client = Client::new();
+    every_reader_is_told_exactly_what_the_model_says(client, &["--shards", "0"]).await;
+}
+
+/// All readers are streams of one connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2() {
+    let client = Client::builder().http2_prior_knowledge().build().unwrap();
+    every_reader_is_told_exactly_what_the_model_says(client, &[]).await;
 }

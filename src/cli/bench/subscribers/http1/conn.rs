@@ -1,17 +1,15 @@
 //! One reader's connection.
 
 use crate::cli::bench::http::Head;
-use crate::cli::bench::ledger::{Kind, Ledger};
+use crate::cli::bench::ledger::Ledger;
 use crate::cli::bench::mark::{MAX_TAIL, Mark, Scanner};
-use crate::cli::bench::plan::Plan;
+use crate::cli::bench::subscribers::source::source;
 use anyhow::{Context, bail, ensure};
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
-/// Connections from one address; the kernel has some 28,000 ports for each by default.
-const PER_SOURCE: usize = 20_000;
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: usize = 16 << 10;
 /// What `connect` reports for a non-blocking socket that is on its way.
@@ -55,14 +53,6 @@ pub(super) enum News {
     Opened,
     /// Its stream has ended.
     Closed,
-}
-
-/// What was found in a read.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Found {
-    Event(Mark, Kind),
-    /// An event that the reader did not ask for.
-    Stray,
 }
 
 impl Conn {
@@ -123,14 +113,12 @@ impl Conn {
         Ok(())
     }
 
-    /// Reads what is there, and passes on what it finds.
+    /// Reads what is there, and passes on each mark that it finds.
     pub(super) fn receive(
         &mut self,
-        plan: &Plan,
-        reader: usize,
         scanner: &Scanner,
         buffer: &mut Buffer,
-        mut found: impl FnMut(Found),
+        mut found: impl FnMut(&mut Ledger, Mark),
     ) -> anyhow::Result<News> {
         let mut news = News::None;
         let buffer = &mut *buffer.0;
@@ -157,11 +145,7 @@ impl Conn {
             let end = MAX_TAIL + count;
             buffer[start - held..start].copy_from_slice(&self.tail[..held]);
             let bytes = &buffer[start - held..end];
-            let hold = scanner.scan(bytes, |mark| {
-                if let Some(event) = note(&mut self.ledger, plan, reader, mark) {
-                    found(event);
-                }
-            });
+            let hold = scanner.scan(bytes, |mark| found(&mut self.ledger, mark));
             self.tail[..hold].copy_from_slice(&bytes[bytes.len() - hold..]);
             self.held = u8::try_from(hold).expect("a tail is short");
             // A read that leaves room in the buffer has emptied the socket (epoll(7)).
@@ -182,16 +166,6 @@ impl Conn {
     }
 }
 
-fn note(ledger: &mut Ledger, plan: &Plan, reader: usize, mark: Mark) -> Option<Found> {
-    if mark.run != plan.run || mark.publisher >= plan.publishers() {
-        return None; // of another run, or from before this one's events
-    }
-    let kind = plan
-        .track(reader, mark.feed, mark.publisher)
-        .and_then(|track| ledger.note(track, mark.number));
-    Some(kind.map_or(Found::Stray, |kind| Found::Event(mark, kind)))
-}
-
 /// How long the head is, once it is whole.
 fn stream_begins(head: &[u8]) -> anyhow::Result<Option<usize>> {
     match Head::parse(head)? {
@@ -209,17 +183,6 @@ fn stream_begins(head: &[u8]) -> anyhow::Result<Option<usize>> {
     }
 }
 
-/// The address to connect from, where the one that the kernel takes would run out of ports.
-fn source(target: SocketAddr, reader: usize) -> Option<Ipv4Addr> {
-    let number = u8::try_from(1 + reader / PER_SOURCE).ok()?;
-    let target = match target.ip() {
-        IpAddr::V4(target) if target.is_loopback() && number > 1 => target,
-        _ => return None,
-    };
-    let [a, b, c, _] = target.octets();
-    Some(Ipv4Addr::new(a, b, c, number))
-}
-
 fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -227,19 +190,5 @@ fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> 
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_connections_to_loopback_come_from_several_addresses() {
-        let local = "127.0.0.1:80".parse().unwrap();
-        assert_eq!(source(local, 0), None);
-        assert_eq!(source(local, 19_999), None);
-        assert_eq!(source(local, 20_000), Some(Ipv4Addr::new(127, 0, 0, 2)));
-        assert_eq!(source("192.0.2.1:80".parse().unwrap(), 20_000), None);
     }
 }
