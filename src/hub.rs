@@ -159,6 +159,11 @@ impl Hub {
         self.shared.log.position_at(sequence).await
     }
 
+    /// The last sequence that was followed.
+    pub fn head(&self) -> u64 {
+        *self.shared.head.borrow()
+    }
+
     /// The event at a sequence, where the window holds it.
     pub fn entry_at(&self, sequence: u64) -> Option<Arc<Entry>> {
         self.shared.window.read().entry(sequence).cloned()

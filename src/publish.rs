@@ -106,8 +106,9 @@ impl Publisher {
             message,
             idempotency_key,
         };
+        let head = self.hub.head();
         let appended = self.hub.log().append(append).await?;
-        let id = self.id_of(appended, &feed, &data).await;
+        let id = self.id_of(appended, head, &feed, &data).await;
         let id = id.map_err(|reason| {
             AppendError::Unknown(format!(
                 "it was stored, but its id is not to be had: {reason}"
@@ -120,15 +121,19 @@ impl Publisher {
         })
     }
 
-    /// The id of an event that the log has taken; else why there is none. A log that is rolled back in between
-    /// gives the sequence to another event.
+    /// The id of an event that the log has taken, when it had been followed as far as `head`; else why there is
+    /// none. A log that is rolled back in between gives the sequence to another event.
     async fn id_of(
         &self,
         appended: Appended,
+        head: u64,
         feed: &Feed,
         data: &Data,
     ) -> Result<Position, String> {
         let Appended { sequence, repeated } = appended;
+        if !repeated && sequence <= head {
+            return Err("the log has been rolled back, or made anew".to_owned());
+        }
         let found = self.hub.position_of(sequence, FOLLOW).await;
         let found = found.map_err(|LogError::Unavailable(reason)| reason)?;
         // A repeat need not have the same data as the first.

@@ -25,10 +25,15 @@ use crate::wire::{Closing, Form};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use thread::Shard;
 use tokio::sync::OwnedSemaphorePermit;
+
+/// How long a socket may wait for its shard, so that one waking serves many that come in a row.
+const ADMISSION: Duration = Duration::from_millis(1);
 
 /// A socket whose response head and first block were written by HTTP, and its reader.
 #[derive(Debug)]
@@ -73,6 +78,8 @@ pub struct ShardStats {
 #[derive(Debug)]
 struct Desk {
     inbox: Mutex<Vec<Order>>,
+    /// Whether the shard is to be woken shortly.
+    waking: AtomicBool,
     ear: Arc<Ear>,
     stats: ShardStats,
 }
@@ -136,6 +143,20 @@ impl Desk {
         self.inbox.lock().push(order);
         self.ear.wake();
     }
+
+    /// The same, for the shard to see within [`ADMISSION`] together with what else comes until then.
+    fn tell_soon(self: &Arc<Self>, order: Order) {
+        self.inbox.lock().push(order);
+        if self.waking.swap(true, AcqRel) {
+            return;
+        }
+        let desk = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(ADMISSION).await;
+            desk.waking.store(false, Release);
+            desk.ear.wake();
+        });
+    }
 }
 
 impl Shards {
@@ -164,7 +185,9 @@ impl Shards {
     /// Hands a socket to the next shard; there must be one.
     pub fn serve(&self, handed: Handed) {
         let number = self.next.fetch_add(1, Relaxed) % self.shards.len();
-        self.shards[number].0.tell(Order::Serve(Box::new(handed)));
+        self.shards[number]
+            .0
+            .tell_soon(Order::Serve(Box::new(handed)));
     }
 
     /// Ends all connections with `hub:closing`, as fast as their sockets take it.

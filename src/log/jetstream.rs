@@ -29,6 +29,7 @@ mod message;
 mod read;
 mod singly;
 mod stream;
+mod watch;
 
 pub(super) use follow::Follow;
 pub use link::ConnectionState;
@@ -43,7 +44,7 @@ use message::Decoder;
 use parking_lot::Mutex;
 use singly::Caution;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// How many appends may wait for their answers at once; one more is refused.
 const OUTSTANDING_APPENDS: usize = 4096;
@@ -68,6 +69,8 @@ struct Shared {
     /// What the last [`JetStreamLog::open`] found.
     opened: Mutex<Option<Opened>>,
     caution: Caution,
+    /// Has the follower look at the stream now.
+    nudge: Notify,
 }
 
 /// The stream as it was when it was last opened.
@@ -104,6 +107,7 @@ impl JetStreamLog {
             appends: Semaphore::new(OUTSTANDING_APPENDS),
             opened: Mutex::default(),
             caution: Caution::default(),
+            nudge: Notify::new(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -142,9 +146,7 @@ impl JetStreamLog {
             epoch,
             created: info.created(),
             filter: filter.map(Arc::from),
-            max_message: usize::try_from(info.config.max_msg_size)
-                .ok()
-                .filter(|&max| max > 0),
+            max_message: info.config.max_message(),
         };
         *shared.opened.lock() = Some(opened);
         shared.opened().map(|_| bounds)
@@ -197,15 +199,27 @@ impl Shared {
     /// That the connection and the stream are still those of `opened`, and how far the stream reaches.
     async fn still(&self, opened: &Opened) -> Result<StreamInfo, LogError> {
         let info = self.info().await?;
+        self.is_still(opened, &info)?;
+        Ok(info)
+    }
+
+    /// That the connection and the stream are still those of `opened`, and that the stream still fits.
+    fn is_still(&self, opened: &Opened, info: &StreamInfo) -> Result<(), LogError> {
         if self.api.link.current() != Ok(opened.epoch) {
             return Err(cut());
         }
-        match info.created() == opened.created {
-            true => Ok(info),
-            false => Err(LogError::Unavailable(format!(
-                "the stream `{}` was re-created",
-                self.api.stream
-            ))),
+        if info.created() != opened.created {
+            let stream = &self.api.stream;
+            let text = format!("the stream `{stream}` was re-created");
+            return Err(LogError::Unavailable(text));
+        }
+        stream::check(&info.config, &self.settings)
+    }
+
+    /// Takes in the limits of a stream that may have been edited.
+    fn note_limits(&self, info: &StreamInfo) {
+        if let Some(opened) = &mut *self.opened.lock() {
+            opened.max_message = info.config.max_message();
         }
     }
 

@@ -33,11 +33,17 @@ async fn an_events_sequence_that_has_come_to_another_is_no_id_of_it() {
     };
     let other_data = Data::Bytes("2".into());
     let other_feed = "b".parse().unwrap();
-    assert_eq!(publisher.id_of(stored(false), &feed, &data).await, Ok(id));
-    let other = publisher.id_of(stored(false), &feed, &other_data).await;
+    assert_eq!(
+        publisher.id_of(stored(false), 0, &feed, &data).await,
+        Ok(id)
+    );
+    let other = publisher.id_of(stored(false), 0, &feed, &other_data).await;
     assert!(other.is_err());
-    let other = publisher.id_of(stored(true), &other_feed, &data).await;
+    let other = publisher.id_of(stored(true), 0, &other_feed, &data).await;
     assert!(other.is_err());
-    let repeat = publisher.id_of(stored(true), &feed, &other_data).await;
+    let repeat = publisher.id_of(stored(true), 1, &feed, &other_data).await;
     assert_eq!(repeat, Ok(id));
+    // What was followed before it was published is not it.
+    let before = publisher.id_of(stored(false), id.sequence(), &feed, &data);
+    assert!(before.await.is_err());
 }

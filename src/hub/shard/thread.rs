@@ -17,7 +17,7 @@ use slab::Slab;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -54,6 +54,7 @@ impl Shard {
         let ear = Arc::new(Ear::new(Waker::new(poll.registry(), WAKER)?));
         let desk = Desk {
             inbox: Mutex::default(),
+            waking: AtomicBool::new(false),
             ear,
             stats: ShardStats::default(),
         };

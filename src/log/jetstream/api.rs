@@ -119,6 +119,15 @@ impl StreamInfo {
     }
 }
 
+impl StreamConfig {
+    /// The largest message with its headers, where there is a limit.
+    pub(super) fn max_message(&self) -> Option<usize> {
+        usize::try_from(self.max_msg_size)
+            .ok()
+            .filter(|&max| max > 0)
+    }
+}
+
 impl StreamState {
     /// The first sequence held; `last_seq + 1` where none is.
     pub(super) fn first(&self) -> u64 {

@@ -23,6 +23,15 @@ struct Ack {
 }
 
 pub(super) async fn append(shared: &Shared, append: Append) -> Result<Appended, AppendError> {
+    let appended = attempt(shared, append).await;
+    if let Err(AppendError::NotStored(_) | AppendError::Unknown(_)) = &appended {
+        // Maybe the stream is not what it was.
+        shared.nudge.notify_one();
+    }
+    appended
+}
+
+async fn attempt(shared: &Shared, append: Append) -> Result<Appended, AppendError> {
     let Append {
         message,
         idempotency_key,

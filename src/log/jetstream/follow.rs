@@ -5,6 +5,7 @@ use super::consumer::{Consumer, HEARTBEAT, Heard, Mode};
 use super::headers::pairs;
 use super::jump::Jump;
 use super::message::{Decoder, Place, Stored};
+use super::watch::Watch;
 use super::{Opened, Shared, cut};
 use crate::event::Event;
 use crate::log::{Followed, LogError};
@@ -31,6 +32,7 @@ pub struct Follow {
     opened: Opened,
     /// `None` while messages are fetched singly.
     consumer: Option<Consumer>,
+    watch: Watch,
     decoder: Decoder,
     /// The last sequence that came.
     last: u64,
@@ -66,6 +68,7 @@ impl Follow {
         let mut follow = Self {
             decoder: shared.decoder(),
             shared: shared.clone(),
+            watch: Watch::begin(shared, &opened, after),
             opened,
             consumer: None,
             last: after,
@@ -154,6 +157,10 @@ impl Follow {
         loop {
             if self.take_ready() {
                 self.heard = Instant::now();
+                self.watch.heard(self.last);
+            }
+            if let Some(error) = self.watch.doubt() {
+                self.fail(error);
             }
             if self.batch.messages > 0 || self.batch.look {
                 return Ok(());
@@ -164,9 +171,14 @@ impl Follow {
             let Some(consumer) = self.consumer.as_mut().filter(|_| self.owed.is_none()) else {
                 return Ok(());
             };
-            let heard = consumer.hear(self.heard + SILENCE).await;
+            let heard = tokio::select! {
+                biased;
+                heard = consumer.hear(self.heard + SILENCE) => heard,
+                () = self.watch.doubted() => continue,
+            };
             self.heard = Instant::now();
             self.take(heard);
+            self.watch.heard(self.last);
         }
     }
 
@@ -204,6 +216,7 @@ impl Follow {
         for single in &singles {
             self.arrived(&single.stored(), single.headers());
         }
+        self.watch.heard(self.last);
         match singles.is_empty() {
             false => self.pending = end.saturating_sub(self.last),
             true => self.pending = 0,

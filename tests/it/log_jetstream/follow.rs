@@ -16,6 +16,8 @@ on_both!(
     a_recreated_stream_ends_the_follower,
     a_follower_ahead_of_the_log_is_refused,
     a_dropped_follower_leaves_no_consumer,
+    a_stream_that_is_edited_so_that_it_fits_no_more_ends_the_follower_and_reads,
+    a_larger_message_may_be_stored_once_the_stream_is_edited,
     following_keeps_up_with_a_hundred_thousand_events,
     each_event_of_a_short_stream_is_followed_or_told_as_lost,
 );
@@ -167,6 +169,87 @@ async fn a_consumer_that_is_deleted_ends_the_follower(version: Version) {
     let text = end_of(&mut follow).await;
     assert!(text.contains(name), "{text}");
     assert_eq!(end_of(&mut follow).await, text, "it stays ended");
+}
+
+async fn edit_stream(client: &Client, changes: Value) {
+    let mut config = api(client, "STREAM.INFO.TIDINGS", json!({})).await["config"].take();
+    for (name, value) in changes.as_object().expect("an object") {
+        config[name] = value.clone();
+    }
+    api(client, "STREAM.UPDATE.TIDINGS", config).await;
+}
+
+async fn a_stream_that_is_edited_so_that_it_fits_no_more_ends_the_follower_and_reads(
+    version: Version,
+) {
+    let server = NatsServer::start(version);
+    let client = server.client().await;
+    for (changes, why) in [
+        (json!({ "max_msgs_per_subject": 1 }), "max_msgs_per_subject"),
+        (json!({ "allow_rollup_hdrs": true }), "allow_rollup_hdrs"),
+        (
+            json!({ "duplicate_window": 1_000_000_000 }),
+            "duplicate_window",
+        ),
+        (json!({ "subjects": ["feeds.a"] }), "subjects"),
+    ] {
+        create_stream(&client, json!({})).await;
+        let log = opened(&server).await;
+        fill(&log, "a", 3).await;
+        let mut follow = log.follow(0).await.unwrap();
+        next_events(&mut follow, 3).await;
+        edit_stream(&client, changes).await;
+        let text = end_of(&mut follow).await;
+        assert!(text.contains(why), "{text}");
+        let range = tidings::log::Range {
+            after: 0,
+            through: 3,
+        };
+        let limit = tidings::log::Limit {
+            events: 9,
+            bytes: 1 << 20,
+        };
+        let read = log.read(range, &tidings::log::Select::All, limit).await;
+        let text = unavailable(read);
+        assert!(text.contains(why), "{text}");
+        api(&client, "STREAM.DELETE.TIDINGS", json!({})).await;
+    }
+}
+
+async fn a_larger_message_may_be_stored_once_the_stream_is_edited(version: Version) {
+    let server = NatsServer::start(version);
+    let client = server.client().await;
+    create_stream(&client, json!({ "max_msg_size": 100 })).await;
+    let (log, jetstream) = log_of(server.settings());
+    log.open().await.unwrap();
+    let _follow = log.follow(0).await.unwrap();
+    let large = on("a", &"x".repeat(200));
+    log.append(large.clone()).await.unwrap_err();
+    edit_stream(&client, json!({ "max_msg_size": -1 })).await;
+    soon(async {
+        while jetstream.largest_event() < 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    log.append(large).await.unwrap();
+}
+
+/// Servers from 2.11 on can pause a consumer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_is_paused_ends_the_follower() {
+    let server = NatsServer::start(Version::V2_15);
+    let client = server.client().await;
+    let log = opened(&server).await;
+    let mut follow = log.follow(0).await.unwrap();
+    soon(follow.next()).await.unwrap();
+    let names = api(&client, "CONSUMER.NAMES.TIDINGS", json!({})).await;
+    let name = names["consumers"][0].as_str().unwrap().to_owned();
+    let until = json!({ "pause_until": "2100-01-01T00:00:00Z" });
+    api(&client, &format!("CONSUMER.PAUSE.TIDINGS.{name}"), until).await;
+    fill(&log, "a", 1).await;
+    let text = end_of(&mut follow).await;
+    assert!(text.contains("brings nothing"), "{text}");
 }
 
 async fn a_recreated_stream_ends_the_follower(version: Version) {
