@@ -56,6 +56,10 @@ const PUBLISHED: Figure = Figure {
 const DELIVERIES: Figure = figure("deliveries/s", "/deliveries/per_second", 0);
 const DELAY_50: Figure = figure("delay p50, ms", "/delay_ms/p50", 1);
 const DELAY_99: Figure = figure("delay p99, ms", "/delay_ms/p99", 1);
+const ANSWER_99: Figure = Figure {
+    to_floor: false,
+    ..figure("a publish's answer p99, ms", "/publish/ack_ms/p99", 1)
+};
 const CONNECT: Figure = figure("all connected, s", "/connect/seconds", 2);
 const MEMORY: Figure = Figure {
     title: "KiB a reader, all growth",
@@ -65,6 +69,12 @@ const MEMORY: Figure = Figure {
 };
 
 const MEMORY_AT_TWO: &[Figure] = &[
+    Figure {
+        title: "KiB of the process before the first",
+        pointer: "/memory/before_kib",
+        decimals: 0,
+        ..MEMORY
+    },
     Figure {
         title: "KiB a reader, all growth, at 5,000",
         ..MEMORY
@@ -86,21 +96,21 @@ pub(crate) const CASES: &[Case] = &[
         name: "1000x20",
         title: "1,000 readers, 20 events/s",
         arguments: &["--readers=1000", "--events=200", "--rate=20"],
-        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
         needs: Needs::Nothing,
     },
     Case {
         name: "5000x20",
         title: "5,000 readers, 20 events/s",
         arguments: &["--readers=5000", "--events=200", "--rate=20"],
-        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
         needs: Needs::Nothing,
     },
     Case {
         name: "15000x4",
         title: "15,000 readers, 4 events/s",
         arguments: &["--readers=15000", "--events=40", "--rate=4"],
-        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
         needs: Needs::Nothing,
     },
     Case {
@@ -112,7 +122,7 @@ pub(crate) const CASES: &[Case] = &[
             "--rate=500",
             "--seconds=8",
         ],
-        figures: &[PUBLISHED, DELIVERIES, CPU, DELAY_99],
+        figures: &[PUBLISHED, DELIVERIES, CPU, DELAY_99, ANSWER_99],
         needs: Needs::Nothing,
     },
     Case {
@@ -125,8 +135,13 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "feeds",
         title: "15,000 idle readers, a feed each",
-        arguments: &["--readers=15000", "--idle", "--feed-per-reader"],
-        figures: &[MEMORY],
+        arguments: &[
+            "--readers=15000",
+            "--idle",
+            "--feed-per-reader",
+            "--memory-at=5000",
+        ],
+        figures: MEMORY_AT_TWO,
         needs: Needs::Nothing,
     },
     Case {
@@ -190,7 +205,7 @@ pub(crate) const CASES: &[Case] = &[
             "--events=200",
             "--rate=20",
         ],
-        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
         needs: Needs::Patterns,
     },
     Case {
@@ -219,7 +234,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "h2-5000x20",
         title: "HTTP/2: 5,000 readers, 20 events/s",
         arguments: &["--http2", "--readers=5000", "--events=200", "--rate=20"],
-        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
         needs: Needs::Http2,
     },
     Case {
@@ -232,7 +247,7 @@ pub(crate) const CASES: &[Case] = &[
             "--rate=500",
             "--seconds=8",
         ],
-        figures: &[PUBLISHED, DELIVERIES, CPU, DELAY_99],
+        figures: &[PUBLISHED, DELIVERIES, CPU, DELAY_99, ANSWER_99],
         needs: Needs::Http2,
     },
     Case {
@@ -245,7 +260,7 @@ pub(crate) const CASES: &[Case] = &[
             "--events=200",
             "--rate=20",
         ],
-        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
         needs: Needs::Http2,
     },
     Case {
