@@ -68,7 +68,7 @@ impl Cli {
             Some(Command::Serve(serve)) => serve::run(*serve).await?,
             Some(Command::Publish(publish)) => publish.run().await?,
             Some(Command::Tail(tail)) => return tail.run().await,
-            Some(Command::Bench(bench)) => bench.run().await?,
+            Some(Command::Bench(bench)) => return bench.run().await,
         }
         Ok(ExitCode::SUCCESS)
     }
