@@ -1,12 +1,13 @@
 //! `tidings publish`.
 
-use super::remote::{Remote, cause, refusal};
+use super::remote::{Remote, refusal};
 use crate::event::{EventType, Feed, Key};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -64,7 +65,7 @@ struct Receipt {
 }
 
 impl Publish {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let headers = self.headers()?;
         let data = match self.data.as_deref() {
             None | Some("-") => stdin().await?,
@@ -82,9 +83,13 @@ impl Publish {
             Err(error) if error.is_connect() => bail!(
                 "nothing was published: {} can't be reached: {}",
                 self.remote.url(),
-                cause(&error)
+                self.remote.cause(&error)
             ),
-            Err(error) => bail!("no answer came ({}); {}", cause(&error), self.unknown()),
+            Err(error) => bail!(
+                "no answer came ({}); {}",
+                self.remote.cause(&error),
+                self.unknown()
+            ),
         };
         match response.status() {
             StatusCode::OK | StatusCode::CREATED => {}
@@ -102,7 +107,8 @@ impl Publish {
             .and_then(|body| serde_json::from_slice(&body).ok())
             .context("the answer is no receipt; is this a Tidings server?")?;
         writeln!(std::io::stdout(), "{}", super::printable(&receipt.id))
-            .context("the event was published, but its id can't be written")
+            .context("the event was published, but its id can't be written")?;
+        Ok(ExitCode::SUCCESS)
     }
 
     /// What to do where it is not known whether the event was stored.

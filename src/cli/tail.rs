@@ -1,8 +1,9 @@
 //! `tidings tail`.
 
 use super::printable;
-use super::remote::{Remote, cause, refusal};
+use super::remote::{Remote, refusal};
 use super::sse::{Block, Parser};
+use crate::config::parse_pattern;
 use crate::event::{Pattern, Position};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -46,7 +47,7 @@ Exit codes:
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct Tail {
     /// Feeds or patterns: `*` is one token, a `>` at the end one or more.
-    #[arg(required = true, value_name = "PATTERN")]
+    #[arg(required = true, value_name = "PATTERN", value_parser = parse_pattern)]
     patterns: Vec<Pattern>,
 
     /// Where to begin: after an event id, with the `start` of the log, or `now`, with what comes next.
@@ -223,7 +224,10 @@ impl Session {
         let server = self.tail.remote.url();
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(format!("{server} can't be reached: {}", cause(&error)))),
+            Err(error) => {
+                let cause = self.tail.remote.cause(&error);
+                return Ok(Err(format!("{server} can't be reached: {cause}")));
+            }
         };
         let status = response.status();
         if status != StatusCode::OK {
@@ -246,7 +250,10 @@ impl Session {
             let next = match response.chunk().await {
                 Ok(Some(chunk)) => Ok(chunk),
                 Ok(None) => Err("the server ended the stream".to_owned()),
-                Err(error) => Err(format!("the connection was cut: {}", cause(&error))),
+                Err(error) => {
+                    let cause = self.tail.remote.cause(&error);
+                    Err(format!("the connection was cut: {cause}"))
+                }
             };
             let chunk = match next {
                 Ok(chunk) => chunk,
