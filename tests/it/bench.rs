@@ -163,6 +163,22 @@ async fn what_is_not_allowed_fails_and_says_why() {
     assert!(ended.err.contains(expected), "{}", ended.err);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_counted_and_a_failure() {
+    let (published_to, read_from) = (Replica::start(&[]).await, Replica::start(&[]).await);
+    let elsewhere = read_from.url("/feeds/{feed}");
+    let arguments = [
+        "--readers=2",
+        "--events=3",
+        "--patience=0.1",
+        "--subscribe-url",
+        &elsewhere,
+    ];
+    let report = bad(&published_to, &arguments).await;
+    assert_eq!(report["deliveries"]["lost"], json!(6), "{report:#}");
+    assert!(report.get("delay_ms").is_none(), "{report:#}");
+}
+
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_failure() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
