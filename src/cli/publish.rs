@@ -5,6 +5,7 @@ use crate::event::{EventType, Feed, Key};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use reqwest::Response;
 use serde::Deserialize;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -66,31 +67,7 @@ struct Receipt {
 
 impl Publish {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let headers = self.headers()?;
-        let data = match self.data.as_deref() {
-            None | Some("-") => stdin().await?,
-            Some(data) => data.into(),
-        };
-        let request = self
-            .remote
-            .client()?
-            .post(self.remote.feeds(Some(self.feed.as_str())))
-            .headers(headers)
-            .timeout(ANSWER)
-            .body(data);
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => bail!(
-                "nothing was published: {} can't be reached: {}",
-                self.remote.url(),
-                self.remote.cause(&error)
-            ),
-            Err(error) => bail!(
-                "no answer came ({}); {}",
-                self.remote.cause(&error),
-                self.unknown()
-            ),
-        };
+        let response = self.send().await?;
         match response.status() {
             StatusCode::OK | StatusCode::CREATED => {}
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -109,6 +86,34 @@ impl Publish {
         writeln!(std::io::stdout(), "{}", super::printable(&receipt.id))
             .context("the event was published, but its id can't be written")?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn send(&self) -> anyhow::Result<Response> {
+        let headers = self.headers()?;
+        let data = match self.data.as_deref() {
+            None | Some("-") => stdin().await?,
+            Some(data) => data.into(),
+        };
+        let request = self
+            .remote
+            .client()?
+            .post(self.remote.feeds(Some(self.feed.as_str())))
+            .headers(headers)
+            .timeout(ANSWER)
+            .body(data);
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) if error.is_connect() => bail!(
+                "nothing was published: {} can't be reached: {}",
+                self.remote.url(),
+                self.remote.cause(&error)
+            ),
+            Err(error) => bail!(
+                "no answer came ({}); {}",
+                self.remote.cause(&error),
+                self.unknown()
+            ),
+        }
     }
 
     /// What to do where it is not known whether the event was stored.

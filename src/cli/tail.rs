@@ -8,7 +8,7 @@ use crate::event::{Pattern, Position};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use http::{StatusCode, header};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::{ErrorKind, Write};
@@ -200,8 +200,7 @@ impl Session {
         }
     }
 
-    /// A stream, or why there is none now. An error is one for good.
-    async fn connect(&self) -> anyhow::Result<Result<Response, String>> {
+    fn url(&self) -> Url {
         let mut url = self.tail.remote.feeds(None);
         let mut query = url.query_pairs_mut();
         for pattern in &self.tail.patterns {
@@ -213,9 +212,14 @@ impl Session {
             None => query.append_pair("after", &self.tail.after.0),
         };
         drop(query);
+        url
+    }
+
+    /// A stream, or why there is none now. An error is one for good.
+    async fn connect(&self) -> anyhow::Result<Result<Response, String>> {
         let mut request = self
             .client
-            .get(url)
+            .get(self.url())
             .header(header::ACCEPT, "text/event-stream")
             .header(header::CACHE_CONTROL, "no-store");
         if let Some(id) = &self.id {

@@ -1,5 +1,6 @@
 //! The program's beginning and end, as a shell or an init system sees them.
 
+use crate::nats_server::{NatsServer, Version};
 use crate::program::Program;
 use crate::raw::Raw;
 use crate::replica::within;
@@ -94,6 +95,26 @@ async fn without_nats_it_says_at_once_where_it_looks_for_it_and_logs_no_password
     let ended = server.end().await;
     assert!(!ended.err.contains("async_nats"), "{ended:?}");
     assert!(!ended.err.contains("s3cret"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_nats_would_not_take_are_told_at_the_start_and_are_413() {
+    let nats = NatsServer::start(Version::V2_9);
+    let (mut server, address) = serve(&["--nats", &nats.url(), "--max-event-bytes=2000000"]).await;
+    let mut complaint = server.complaint().await;
+    while !complaint.contains("WARN") {
+        complaint = server.complaint().await;
+    }
+    let expected = ["--max-event-bytes", "(max_payload)", "1048576"];
+    let says = |word: &&str| complaint.contains(*word);
+    assert!(expected.iter().all(says), "{complaint}");
+    let request = reqwest::Client::new()
+        .post(format!("http://{address}/feeds/a"))
+        .body(vec![b'x'; 1_500_000]);
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 413);
+    let detail = answer.text().await.expect("a body");
+    assert!(detail.contains("max_payload"), "{detail}");
 }
 
 #[tokio::test]
