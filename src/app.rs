@@ -2,7 +2,7 @@
 
 use crate::auth::Access;
 use crate::config::{LimitSettings, MemorySettings, Settings};
-use crate::http::{Drain, Server, Service, router};
+use crate::http::{Drain, Server, Service, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Connections, HubCounters, Metrics};
@@ -10,7 +10,7 @@ use crate::publish::Publisher;
 use crate::wire::Closing;
 use axum::Router;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ pub enum StartError {
     )]
     Exposed(SocketAddr),
     /// The address can't be listened on.
-    #[error("can't listen on {address}: {error}")]
+    #[error("can't listen on {address}: {error}{}", other_port(error))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -51,6 +51,13 @@ pub enum StartError {
     Log(#[from] LogError),
 }
 
+fn other_port(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; choose another address or port with --listen",
+        _ => "",
+    }
+}
+
 impl App {
     /// Binds the listener and sets everything up; needs a tokio runtime. The log may be out of reach still.
     pub fn bind(settings: Settings) -> Result<Self, StartError> {
@@ -59,8 +66,6 @@ impl App {
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
         let connections = Connections::new(limits.max_connections);
-        let server = Server::bind(address, connections.clone())
-            .map_err(|error| StartError::Listen { address, error })?;
         let log = match settings.nats.servers.is_empty() {
             true => Log::Memory(MemoryLog::new(memory_limits(&memory))),
             false => Log::JetStream(JetStreamLog::new(
@@ -68,6 +73,8 @@ impl App {
                 settings.limits.max_event_bytes,
             )?),
         };
+        let server = Server::bind(address, connections.clone())
+            .map_err(|error| StartError::Listen { address, error })?;
         let (counters, log_counters) = (HubCounters::default(), log.counters());
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
@@ -125,6 +132,17 @@ impl App {
     /// What everyone may do.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Commands that a newcomer on this machine can try, within what everyone may do.
+    pub fn examples(&self) -> io::Result<Vec<String>> {
+        let mut address = self.local_addr()?;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        Ok(examples(&self.access, &address.to_string()))
     }
 
     /// Serves until `shutdown` is done, then ends every stream and request; returns when all have ended, or

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod environment;
 mod publish;
 mod remote;
 mod serve;
@@ -8,7 +9,8 @@ mod sse;
 mod tail;
 
 use crate::config::Settings;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use publish::Publish;
 use std::borrow::Cow;
 use std::process::ExitCode;
@@ -50,27 +52,52 @@ enum Command {
 struct Serve {
     #[command(flatten)]
     settings: Settings,
-    /// What to log: error, warn, info, debug or trace, or a filter such as `tidings=debug`.
+    /// What to log: error, warn, info, debug, trace or off, or a filter such as `info,tidings=debug`.
     #[arg(
         long,
         env = "TIDINGS_LOG",
         value_name = "FILTER",
-        default_value = "info,async_nats=warn"
+        default_value = "info,async_nats=off",
+        value_parser = serve::parse_filter
     )]
     log: String,
 }
 
 impl Cli {
+    /// What the command line and the environment say. Ends the program where that is wrong or asks for help.
+    pub fn read() -> Self {
+        let mut command = Self::command();
+        let matches = command.get_matches_mut();
+        let server = match matches.subcommand() {
+            None => Some((&command, &matches)),
+            Some((name @ "serve", matches)) => {
+                command.find_subcommand(name).map(|one| (one, matches))
+            }
+            Some(_) => None,
+        };
+        let given = server.map(|(command, matches)| {
+            environment::nats_without_server(command, matches).join(", ")
+        });
+        if let Some(given) = given.filter(|given| !given.is_empty()) {
+            let text = format!(
+                "{given} without --nats (or TIDINGS_NATS): without it the log is in memory, and nothing is kept in NATS"
+            );
+            command
+                .error(ErrorKind::MissingRequiredArgument, text)
+                .exit()
+        }
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Does what was asked. The code is the program's exit code; an error is to be shown, and is a failure.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            None => serve::run(self.serve).await?,
-            Some(Command::Serve(serve)) => serve::run(*serve).await?,
-            Some(Command::Publish(publish)) => publish.run().await?,
-            Some(Command::Tail(tail)) => return tail.run().await,
-            Some(Command::Bench(bench)) => bench.run().await?,
+            None => serve::run(self.serve).await,
+            Some(Command::Serve(serve)) => serve::run(*serve).await,
+            Some(Command::Publish(publish)) => publish.run().await,
+            Some(Command::Tail(tail)) => tail.run().await,
+            Some(Command::Bench(bench)) => bench.run().await,
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -92,7 +119,6 @@ fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

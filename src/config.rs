@@ -4,7 +4,7 @@ mod nats;
 
 pub use nats::{CreateStream, NatsSettings, without_user};
 
-use crate::event::Pattern;
+use crate::event::{InvalidName, Pattern};
 use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 use std::net::SocketAddr;
@@ -39,7 +39,8 @@ pub struct ListenSettings {
         long,
         env = "TIDINGS_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = parse_address
     )]
     pub listen: SocketAddr,
 
@@ -49,7 +50,8 @@ pub struct ListenSettings {
         long,
         env = "TIDINGS_ANONYMOUS_SUBSCRIBE",
         value_name = "PATTERN",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse_pattern
     )]
     pub anonymous_subscribe: Vec<Pattern>,
 
@@ -58,13 +60,34 @@ pub struct ListenSettings {
         long,
         env = "TIDINGS_ANONYMOUS_PUBLISH",
         value_name = "PATTERN",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse_pattern
     )]
     pub anonymous_publish: Vec<Pattern>,
 
     /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds.
     #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
     pub drain_seconds: u16,
+}
+
+/// An address to listen on; `localhost` is 127.0.0.1, whatever the system makes of it.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let wrong = |_| "it is an IP address and port, as in 127.0.0.1:8080".to_owned();
+    address.parse().map_err(wrong)
+}
+
+/// A pattern as a shell passes it on.
+pub(crate) fn parse_pattern(text: &str) -> Result<Pattern, String> {
+    let hint = match text.ends_with('.') {
+        true => "; did the shell take a `>`? Quote the pattern, as in 'orders.>'",
+        false => "",
+    };
+    text.parse()
+        .map_err(|error: InvalidName| format!("{error}{hint}"))
 }
 
 /// How streams behave.
@@ -89,7 +112,7 @@ pub struct StreamSettings {
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitSettings {
-    /// The largest event, in bytes of its data.
+    /// The largest event, in bytes of its data. With NATS, its `max_payload` is a limit too.
     #[arg(
         long,
         env = "TIDINGS_MAX_EVENT_BYTES",
@@ -113,7 +136,7 @@ pub struct LimitSettings {
     )]
     pub max_patterns: usize,
 
-    /// Streams open at once, 0 for none. Those who come later are told to come back.
+    /// Streams open at once; 0 refuses all. Those who come later are told to come back.
     #[arg(
         long,
         env = "TIDINGS_MAX_STREAMS",
@@ -133,7 +156,7 @@ pub struct LimitSettings {
     )]
     pub max_connections: usize,
 
-    /// Publishes under way at once, 0 for none; more are answered with 503.
+    /// Publishes under way at once; 0 refuses all. More are answered with 503.
     #[arg(
         long,
         env = "TIDINGS_MAX_PUBLISHES",

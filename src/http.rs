@@ -2,6 +2,7 @@
 
 mod access;
 mod batch;
+mod examples;
 mod handoff;
 mod health;
 mod negotiate;
@@ -11,6 +12,7 @@ mod server;
 mod stream;
 mod subscribe;
 
+pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
 
 use crate::auth::Access;
@@ -70,18 +72,34 @@ pub(crate) fn router(service: Service) -> Router {
 }
 
 async fn not_found(uri: Uri) -> Problem {
-    let detail = format!(
-        "there is nothing at `{}`; feeds are at `/feeds/{{name}}`",
-        uri.path().escape_debug()
-    );
+    let path = uri.path().escape_debug();
+    let detail = match dotted(uri.path()) {
+        Some(right) => {
+            let right = right.escape_debug();
+            format!("there is nothing at `{path}`; tokens are joined by dots: `/feeds/{right}`")
+        }
+        None => format!("there is nothing at `{path}`; feeds are at `/feeds/{{name}}`"),
+    };
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
-async fn method_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "read feeds with GET, publish to them with POST",
-    )
+/// The feed that is meant by a path below `/feeds/` with further slashes.
+fn dotted(path: &str) -> Option<String> {
+    let tokens: Vec<&str> = path
+        .strip_prefix("/feeds/")?
+        .split('/')
+        .filter(|token| !token.is_empty())
+        .collect();
+    (!tokens.is_empty()).then(|| tokens.join("."))
+}
+
+async fn method_not_allowed(uri: Uri) -> Problem {
+    let path = uri.path();
+    let detail = match path == "/feeds" || path.starts_with("/feeds/") {
+        true => "feeds are read with GET, and published to with POST".to_owned(),
+        false => format!("`{path}` is read with GET; events are published to `/feeds/{{name}}`"),
+    };
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
 /// Promises no further use of a connection whose end ends the body: over HTTP/1.0, which has no chunks.
@@ -109,6 +127,44 @@ impl<S: Sync> FromRequestParts<S> for Params {
                 "the query can't be read: {error}"
             ))),
         }
+    }
+}
+
+impl Params {
+    fn get(&self, name: &str) -> Option<&str> {
+        let named = self.0.iter().find(|(one, _)| one == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(one, _)| one == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
+    /// What is on with `1`, and off with `0` or where it is not named.
+    fn switch(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(Problem::bad_request(format!("`{name}` is 1 or 0"))),
+        }
+    }
+
+    /// Refuses a name that is none of these: one that is misspelt would be missed silently. `_` is let pass,
+    /// which libraries add to get past caches.
+    fn check(&self, known: &[&str]) -> Result<(), Problem> {
+        let is_known = |name: &str| name == "_" || known.contains(&name);
+        let Some((name, _)) = self.0.iter().find(|(name, _)| !is_known(name)) else {
+            return Ok(());
+        };
+        let name = name.escape_debug();
+        Err(Problem::bad_request(match known {
+            [] => format!("`{name}` is no parameter: a publish has none, but headers"),
+            known => {
+                let known = known.join("`, `");
+                format!("`{name}` is no parameter; there are `{known}`")
+            }
+        }))
     }
 }
 

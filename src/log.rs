@@ -1,7 +1,6 @@
 //! The log: every accepted event, in one total order.
 //!
-//! [`Log`] is one of three: in memory, on NATS JetStream, and (with a place kept for it) on disk. All have
-//! the same small surface: [`append`](Log::append), [`follow`](Log::follow), [`read`](Log::read) and
+//! [`Log`] is one of two: in memory, or on NATS JetStream. Both have the same small surface: [`append`](Log::append), [`follow`](Log::follow), [`read`](Log::read) and
 //! [`open`](Log::open), which also gives the [`Bounds`]. A log knows nothing of its readers.
 
 mod jetstream;
@@ -125,7 +124,9 @@ pub enum AppendError {
     #[error("the event may be stored: {0}")]
     Unknown(String),
     /// The log takes no event of that size.
-    #[error("the event has {bytes} bytes with its headers; the log takes at most {max}")]
+    #[error(
+        "the event has {bytes} bytes with its headers; NATS takes at most {max} (`max_payload` of the server, or `max_msg_size` of the stream)"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,

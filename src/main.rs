@@ -1,6 +1,5 @@
 //! The `tidings` program.
 
-use clap::Parser;
 use std::process::ExitCode;
 use tidings::cli::Cli;
 
@@ -11,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+    match Cli::read().run().await {
         Ok(code) => code,
         Err(error) => fail(&error),
     }

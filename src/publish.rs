@@ -64,6 +64,25 @@ pub enum PublishError {
     Append(#[from] AppendError),
 }
 
+impl PublishError {
+    /// The same for those who are not to know how the log is reached.
+    fn without_reason(self) -> Self {
+        let Self::Append(error) = self else {
+            return self;
+        };
+        tracing::debug!(%error, "a publish failed");
+        Self::Append(match error {
+            AppendError::NotStored(_) => {
+                AppendError::NotStored("the log does not take it now".to_owned())
+            }
+            AppendError::Unknown(_) => {
+                AppendError::Unknown("the log has not told its id".to_owned())
+            }
+            error @ AppendError::TooLarge { .. } => error,
+        })
+    }
+}
+
 impl Publisher {
     /// A door to the log that `hub` follows, for `max_publishes` at once.
     pub fn new(
@@ -93,7 +112,21 @@ impl Publisher {
 
     /// Publishes a message. Success means that the log's promise holds for it, and that this replica has
     /// followed it, or that the log has named its id.
+    ///
+    /// Where everyone may publish, an error leaves out the log's own reasons, which name servers and streams.
     pub async fn publish(
+        &self,
+        message: Message,
+        idempotency_key: Option<String>,
+    ) -> Result<Published, PublishError> {
+        let published = self.authorised(message, idempotency_key).await;
+        published.map_err(|error| match *self.access {
+            Access::Local => error,
+            Access::Anonymous { .. } => error.without_reason(),
+        })
+    }
+
+    async fn authorised(
         &self,
         message: Message,
         idempotency_key: Option<String>,

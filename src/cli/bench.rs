@@ -18,10 +18,12 @@ mod subscribers;
 mod template;
 
 use anyhow::{bail, ensure};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, value_parser};
 use plan::Interest;
 use publisher::{HttpTarget, NatsTarget};
 use std::num::NonZeroU16;
+use std::process::ExitCode;
 use subscribers::Way;
 use template::{BodyTemplate, UrlTemplate};
 
@@ -30,7 +32,16 @@ Examples:
   tidings bench --readers 5000 --rate 20 --events 200 --pid $(pidof tidings)
   tidings bench --readers 15000 --idle --memory-at 5000,15000 --pid $(pidof tidings)
   tidings bench --subscribe-url 'http://127.0.0.1:8081/sub/{feed}' \\
-                --publish-url 'http://127.0.0.1:8081/pub/{feed}'     another server";
+                --publish-url 'http://127.0.0.1:8081/pub/{feed}'     another server
+
+Its feeds are `bench.<run>.…`, with another <run> each time. A server that says what everyone may do needs \
+--anonymous-publish 'bench.>' --anonymous-subscribe 'bench.>' for it.
+
+Exit codes:
+  0  every reader connected, every event was taken, and each came once and in order to those who asked for it
+  1  a connect or a publish failed, or an event was lost, doubled, out of order or not asked for (the result is \
+printed all the same); or nothing could be measured
+  2  the command line is wrong";
 
 /// What a run does.
 #[derive(Clone, Debug, Args)]
@@ -81,7 +92,7 @@ pub(super) struct Bench {
     #[arg(long)]
     match_all: bool,
     /// Read over HTTP/2 without TLS, which the server must know from the first byte on (h2c with prior knowledge).
-    /// Events are still published over HTTP/1.1.
+    /// Events are still published over HTTP/1.1, and the one reader that learns the id for --resume-events uses it too.
     #[arg(long)]
     http2: bool,
     /// With HTTP/2: readers on each connection. Servers allow some 100 to 250.
@@ -107,7 +118,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1024))]
     publishers: u32,
     /// The size of an event's data in bytes, 33 at least.
-    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(mark::MARK_BYTES as u64..))]
     payload: usize,
 
     /// Connect only.
@@ -145,7 +156,7 @@ struct Ends {
 impl Bench {
     /// Runs it, and prints the result.
     #[allow(clippy::print_stdout)] // it is what was asked for
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let json = self.json;
         let runtime = tokio::runtime::Handle::current();
         let report = tokio::task::spawn_blocking(move || run::run(&self, &runtime)).await??;
@@ -153,7 +164,10 @@ impl Bench {
             true => println!("{}", serde_json::to_string_pretty(&report)?),
             false => print!("{report}"),
         }
-        Ok(())
+        Ok(match report.is_clean() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
     }
 
     fn feeds(&self) -> u32 {

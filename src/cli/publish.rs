@@ -1,12 +1,14 @@
 //! `tidings publish`.
 
-use super::remote::{Remote, cause, refusal};
+use super::remote::{Remote, refusal};
 use crate::event::{EventType, Feed, Key};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use reqwest::Response;
 use serde::Deserialize;
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
@@ -64,28 +66,8 @@ struct Receipt {
 }
 
 impl Publish {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let headers = self.headers()?;
-        let data = match self.data.as_deref() {
-            None | Some("-") => stdin().await?,
-            Some(data) => data.into(),
-        };
-        let request = self
-            .remote
-            .client()?
-            .post(self.remote.feeds(Some(self.feed.as_str())))
-            .headers(headers)
-            .timeout(ANSWER)
-            .body(data);
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => bail!(
-                "nothing was published: {} can't be reached: {}",
-                self.remote.url(),
-                cause(&error)
-            ),
-            Err(error) => bail!("no answer came ({}); {}", cause(&error), self.unknown()),
-        };
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let response = self.send().await?;
         match response.status() {
             StatusCode::OK | StatusCode::CREATED => {}
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -102,7 +84,36 @@ impl Publish {
             .and_then(|body| serde_json::from_slice(&body).ok())
             .context("the answer is no receipt; is this a Tidings server?")?;
         writeln!(std::io::stdout(), "{}", super::printable(&receipt.id))
-            .context("the event was published, but its id can't be written")
+            .context("the event was published, but its id can't be written")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn send(&self) -> anyhow::Result<Response> {
+        let headers = self.headers()?;
+        let data = match self.data.as_deref() {
+            None | Some("-") => stdin().await?,
+            Some(data) => data.into(),
+        };
+        let request = self
+            .remote
+            .client()?
+            .post(self.remote.feeds(Some(self.feed.as_str())))
+            .headers(headers)
+            .timeout(ANSWER)
+            .body(data);
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) if error.is_connect() => bail!(
+                "nothing was published: {} can't be reached: {}",
+                self.remote.url(),
+                self.remote.cause(&error)
+            ),
+            Err(error) => bail!(
+                "no answer came ({}); {}",
+                self.remote.cause(&error),
+                self.unknown()
+            ),
+        }
     }
 
     /// What to do where it is not known whether the event was stored.

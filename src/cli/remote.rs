@@ -66,6 +66,22 @@ impl Remote {
         url
     }
 
+    /// Why a request failed, by the innermost of its reasons, as in `Connection refused`.
+    pub(super) fn cause(&self, error: &reqwest::Error) -> String {
+        let mut cause: &dyn Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let cause = cause.to_string();
+        // What rustls makes of an answer in plain HTTP.
+        match self.url.scheme() == "https" && cause.contains("InvalidContentType") {
+            true => {
+                "the server does not speak TLS there; its address begins with http://".to_owned()
+            }
+            false => printable(&cause).into_owned(),
+        }
+    }
+
     /// The server as it was given.
     pub(super) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
@@ -73,11 +89,15 @@ impl Remote {
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {
+    // `127.0.0.1:8080` is no URL, and `localhost:8080` is one of another kind.
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        let text = "it begins with http:// or https://, as in http://127.0.0.1:8080";
+        return Err(text.to_owned());
+    }
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    match url.scheme() {
-        "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
-        "http" | "https" => Err("it is the server's address, without `?` or `#`".to_owned()),
-        _ => Err("it begins with http:// or https://, as in http://127.0.0.1:8080".to_owned()),
+    match url.query().is_none() && url.fragment().is_none() {
+        true => Ok(url),
+        false => Err("it is the server's address, without `?` or `#`".to_owned()),
     }
 }
 
@@ -99,15 +119,6 @@ async fn detail(mut response: Response) -> Option<String> {
     }
     let problem: Problem = serde_json::from_slice(&body).ok()?;
     Some(problem.detail)
-}
-
-/// Why a request failed, by the innermost of its reasons, as in `Connection refused`.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    printable(&cause.to_string()).into_owned()
 }
 
 #[cfg(test)]

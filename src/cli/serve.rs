@@ -1,27 +1,28 @@
 //! `tidings serve`.
 
-use super::Serve;
-use crate::app::App;
+use super::{Cli, Serve, environment};
+use crate::app::{App, StartError};
 use crate::auth::Access;
-use anyhow::Context;
+use crate::log::LogError;
+use clap::CommandFactory;
 use std::io::IsTerminal;
+use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
-pub(super) async fn run(serve: Serve) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&serve.log).with_context(|| {
-        format!(
-            "--log `{}` is no filter; try `info`, or `tidings=debug`",
-            serve.log
-        )
-    })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    let app = App::bind(serve.settings)?;
-    say_hello(&app)?;
+pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
+    start_log(&serve.log)?;
+    if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
+        tracing::warn!("{warning}");
+    }
+    let nats = serve.settings.nats.shown_servers();
+    let app = match App::bind(serve.settings) {
+        Ok(app) => app,
+        Err(StartError::Log(error)) => return Ok(wrong(&error)),
+        Err(error) => return Err(error.into()),
+    };
+    say_hello(&app, &nats)?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(app.run(async {
@@ -31,20 +32,61 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<()> {
     signals.next().await;
     drop(stop);
     tokio::select! {
-        ended = running => Ok(ended?),
+        ended = running => ended?,
         () = signals.next() => anyhow::bail!("ended at once, on a second signal"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+/// A filter for what is logged. A word alone that is no level would be a target, and silence all others.
+pub(super) fn parse_filter(text: &str) -> Result<String, String> {
+    const RIGHT: &str = "error, warn, info, debug, trace or off, or targets with their levels, as in `info,tidings=debug`";
+    let is_word = |part: &&str| {
+        part.chars()
+            .all(|c| c.is_alphanumeric() || "_:-".contains(c))
+    };
+    let words = text.split(',').map(str::trim).filter(is_word);
+    for word in words {
+        if word.parse::<LevelFilter>().is_err() || word.is_empty() {
+            return Err(format!("`{word}` is no level; there are {RIGHT}"));
+        }
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; there are {RIGHT}")),
     }
 }
 
+/// A setting that can't be right, found where it is used: as wrong as one that does not parse.
+#[allow(clippy::print_stderr)] // what a shell user sees
+fn wrong(error: &LogError) -> ExitCode {
+    eprintln!("tidings: {error}");
+    ExitCode::from(2)
+}
+
 #[allow(clippy::print_stdout)] // the first thing a newcomer sees
-fn say_hello(app: &App) -> anyhow::Result<()> {
+fn say_hello(app: &App, nats: &str) -> anyhow::Result<()> {
     let address = app.local_addr()?;
     let log = app.hub().log();
     println!("tidings {}", env!("CARGO_PKG_VERSION"));
     println!("log:       {} ({})", log.name(), log.promise());
+    if !nats.is_empty() {
+        println!("           connecting to {nats}");
+    }
     println!("listening: http://{address}{}", audience(app.access()));
-    println!("try:       curl -N 'http://{address}/feeds/orders.*'");
-    println!("           curl -d '{{\"n\":1}}' 'http://{address}/feeds/orders.eu'");
+    for (number, command) in app.examples()?.iter().enumerate() {
+        let label = if number == 0 { "try:" } else { "" };
+        println!("{label:10} {command}");
+    }
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! `tidings tail`.
 
 use super::printable;
-use super::remote::{Remote, cause, refusal};
+use super::remote::{Remote, refusal};
 use super::sse::{Block, Parser};
+use crate::config::parse_pattern;
 use crate::event::{Pattern, Position};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use http::{StatusCode, header};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::{ErrorKind, Write};
@@ -46,7 +47,7 @@ Exit codes:
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct Tail {
     /// Feeds or patterns: `*` is one token, a `>` at the end one or more.
-    #[arg(required = true, value_name = "PATTERN")]
+    #[arg(required = true, value_name = "PATTERN", value_parser = parse_pattern)]
     patterns: Vec<Pattern>,
 
     /// Where to begin: after an event id, with the `start` of the log, or `now`, with what comes next.
@@ -199,8 +200,7 @@ impl Session {
         }
     }
 
-    /// A stream, or why there is none now. An error is one for good.
-    async fn connect(&self) -> anyhow::Result<Result<Response, String>> {
+    fn url(&self) -> Url {
         let mut url = self.tail.remote.feeds(None);
         let mut query = url.query_pairs_mut();
         for pattern in &self.tail.patterns {
@@ -212,9 +212,14 @@ impl Session {
             None => query.append_pair("after", &self.tail.after.0),
         };
         drop(query);
+        url
+    }
+
+    /// A stream, or why there is none now. An error is one for good.
+    async fn connect(&self) -> anyhow::Result<Result<Response, String>> {
         let mut request = self
             .client
-            .get(url)
+            .get(self.url())
             .header(header::ACCEPT, "text/event-stream")
             .header(header::CACHE_CONTROL, "no-store");
         if let Some(id) = &self.id {
@@ -223,7 +228,10 @@ impl Session {
         let server = self.tail.remote.url();
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Err(format!("{server} can't be reached: {}", cause(&error)))),
+            Err(error) => {
+                let cause = self.tail.remote.cause(&error);
+                return Ok(Err(format!("{server} can't be reached: {cause}")));
+            }
         };
         let status = response.status();
         if status != StatusCode::OK {
@@ -246,7 +254,10 @@ impl Session {
             let next = match response.chunk().await {
                 Ok(Some(chunk)) => Ok(chunk),
                 Ok(None) => Err("the server ended the stream".to_owned()),
-                Err(error) => Err(format!("the connection was cut: {}", cause(&error))),
+                Err(error) => {
+                    let cause = self.tail.remote.cause(&error);
+                    Err(format!("the connection was cut: {cause}"))
+                }
             };
             let chunk = match next {
                 Ok(chunk) => chunk,

@@ -158,6 +158,12 @@ impl NatsSettings {
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.into())
     }
+
+    /// The servers as they may be shown.
+    pub fn shown_servers(&self) -> String {
+        let servers: Vec<String> = self.servers.iter().map(|url| without_user(url)).collect();
+        servers.join(", ")
+    }
 }
 
 /// Without the password, the token, and what may stand before a host.

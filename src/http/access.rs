@@ -20,8 +20,7 @@ const REQUEST_PRIVATE_NETWORK: HeaderName =
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, last-event-id",
 );
-const EXPOSED_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag, retry-after, tidings-next, tidings-refused");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, tidings-refused");
 
 /// Whose `Host` and `Origin` are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! `POST /feeds`: many events, one a line.
 
-use super::Service;
 use super::problem::Problem;
 use super::publish::{parse_content_type, parse_feed, parse_key, parse_kind, read, receipt, text};
+use super::{Params, Service};
 use crate::event::{EventType, Message};
 use crate::publish::Publisher;
 use axum::body::Body;
@@ -25,9 +25,11 @@ const PIPELINE: usize = 64;
 
 pub(super) async fn many(
     State(service): State<Service>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    params.check(&[])?;
     let content_type = text(&headers, "content-type")?.unwrap_or_default();
     if !content_type
         .split(';')

@@ -1,11 +1,13 @@
 //! Probes, metrics, and a page for those who come with nothing but a browser.
 
-use super::Params;
-use super::Service;
+use super::examples::examples;
+use super::problem::Problem;
+use super::{Params, Service};
 use crate::hub::Status;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::uri::Authority;
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde::Serialize;
 
 /// What `/readyz` answers.
@@ -22,66 +24,41 @@ pub(super) async fn livez() -> &'static str {
 
 /// Red only before the window is warm and while draining: an outage of NATS takes no replica out of the load
 /// balancer, since every one would go at once. With `strict=1` it is red then too.
-pub(super) async fn readyz(State(service): State<Service>, Params(params): Params) -> Response {
-    let strict = params
-        .iter()
-        .any(|(name, value)| name == "strict" && value == "1");
+pub(super) async fn readyz(
+    State(service): State<Service>,
+    params: Params,
+) -> Result<Response, Problem> {
+    let strict = params.switch("strict")?;
     let (code, readiness) = readiness(&service, strict);
     let body = serde_json::to_string(&readiness).expect("strings are JSON") + "\n";
-    (
-        code,
-        [
-            (header::CONTENT_TYPE, "application/json"),
-            (header::CACHE_CONTROL, "no-store"),
-        ],
-        body,
-    )
-        .into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((code, headers, body).into_response())
 }
 
 fn readiness(service: &Service, strict: bool) -> (StatusCode, Readiness) {
     if service.ending.borrow().is_some() {
-        let reason = Some("this replica shuts down".to_owned());
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Readiness {
-                status: "draining",
-                reason,
-            },
-        );
+        let reason = "this replica shuts down".to_owned();
+        return not_ready("draining", reason);
     }
     match service.hub.status().borrow().clone() {
-        Status::Live => (
-            StatusCode::OK,
-            Readiness {
-                status: "ready",
-                reason: None,
-            },
-        ),
-        Status::Starting { reason } => {
-            let reason = Some(reason);
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                Readiness {
-                    status: "starting",
-                    reason,
-                },
-            )
-        }
-        Status::Degraded { reason } => {
-            let code = if strict {
-                StatusCode::SERVICE_UNAVAILABLE
-            } else {
-                StatusCode::OK
-            };
-            (
-                code,
-                Readiness {
-                    status: "degraded",
-                    reason: Some(reason),
-                },
-            )
-        }
+        Status::Live => (StatusCode::OK, Readiness::new("ready", None)),
+        Status::Starting { reason } => not_ready("starting", reason),
+        Status::Degraded { reason } if strict => not_ready("degraded", reason),
+        Status::Degraded { reason } => (StatusCode::OK, Readiness::new("degraded", Some(reason))),
+    }
+}
+
+fn not_ready(status: &'static str, reason: String) -> (StatusCode, Readiness) {
+    let readiness = Readiness::new(status, Some(reason));
+    (StatusCode::SERVICE_UNAVAILABLE, readiness)
+}
+
+impl Readiness {
+    fn new(status: &'static str, reason: Option<String>) -> Self {
+        Self { status, reason }
     }
 }
 
@@ -93,12 +70,24 @@ pub(super) async fn metrics(State(service): State<Service>) -> Response {
     (kind, service.metrics.text()).into_response()
 }
 
-pub(super) async fn index() -> &'static str {
-    "Tidings: events in over HTTP or NATS, out as Server-Sent Events.
+/// What the server is, and what it lets everyone try.
+pub(super) async fn index(State(service): State<Service>, uri: Uri, headers: HeaderMap) -> String {
+    let address = address(&uri, &headers).unwrap_or("<this address>");
+    let mut page =
+        "Tidings: events in over HTTP or NATS, out as Server-Sent Events.\n\n".to_owned();
+    for command in examples(&service.access, address) {
+        page.push_str(&command);
+        page.push('\n');
+    }
+    page + "\nAlso here: /livez  /readyz  /metrics\n"
+}
 
-Read:     curl -N 'http://<this address>/feeds/orders.*'
-Publish:  curl -d '{\"n\":1}' 'http://<this address>/feeds/orders.eu'
-
-Also here: /livez  /readyz  /metrics
-"
+/// How the client calls this server, where that can stand in a shell's quotes.
+fn address<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let address = uri.authority().map(Authority::as_str).or(host)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+    (!address.is_empty() && address.chars().all(plain)).then_some(address)
 }

@@ -2,7 +2,6 @@
 
 use crate::auth::Denied;
 use crate::event::{InvalidName, InvalidPatterns};
-use crate::hub::Refusal;
 use crate::log::AppendError;
 use crate::publish::PublishError;
 use axum::response::{IntoResponse, Response};
@@ -85,12 +84,6 @@ impl From<InvalidPatterns> for Problem {
 impl From<Denied> for Problem {
     fn from(error: Denied) -> Self {
         Self::new(StatusCode::FORBIDDEN, error.to_string())
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(error: Refusal) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
     }
 }
 

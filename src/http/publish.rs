@@ -1,7 +1,7 @@
 //! `POST /feeds/{feed}`: one event.
 
 use super::problem::Problem;
-use super::{Name, Service};
+use super::{Name, Params, Service};
 use crate::event::{EventType, Feed, InvalidMeta, Key, Message};
 use crate::publish::Published;
 use axum::body::Body;
@@ -24,9 +24,11 @@ struct Receipt<'a> {
 pub(super) async fn one(
     State(service): State<Service>,
     Name(name): Name,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    params.check(&[])?;
     let feed = parse_feed(&name)?;
     service.publisher.authorise(&feed)?;
     let kind = match text(&headers, "event-type")? {

@@ -17,6 +17,17 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
+/// What a stream's URL may say.
+const PARAMETERS: [&str; 6] = [
+    "feed",
+    "after",
+    "lastEventId",
+    "lastEventID",
+    "last",
+    "envelope",
+];
+/// Where to begin: the name of our own, and those that clients have for it.
+const AFTER: [&str; 3] = ["after", "lastEventId", "lastEventID"];
 /// The most events that `last=` may ask for.
 const MAX_LAST: usize = 1000;
 
@@ -33,10 +44,10 @@ pub(super) async fn one(
     State(service): State<Service>,
     slot: Option<Extension<Slot>>,
     Name(name): Name,
-    Params(params): Params,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if params.iter().any(|(name, _)| name == "feed") {
+    if params.get("feed").is_some() {
         return Err(Problem::bad_request(
             "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
         ));
@@ -47,11 +58,10 @@ pub(super) async fn one(
 pub(super) async fn several(
     State(service): State<Service>,
     slot: Option<Extension<Slot>>,
-    Params(params): Params,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let named = params.iter().filter(|(name, _)| name == "feed");
-    let patterns = named.map(|(_, value)| value.clone()).collect();
+    let patterns = params.all("feed").map(str::to_owned).collect();
     subscribe(&service, slot, patterns, &params, &headers).await
 }
 
@@ -59,7 +69,7 @@ async fn subscribe(
     service: &Service,
     slot: Option<Extension<Slot>>,
     patterns: Vec<String>,
-    params: &[(String, String)],
+    params: &Params,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(service, &patterns, params, headers)?;
@@ -80,7 +90,7 @@ impl Asked {
     fn read(
         service: &Service,
         patterns: &[String],
-        params: &[(String, String)],
+        params: &Params,
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
         if negotiate::preferred(headers).is_none() {
@@ -90,6 +100,7 @@ impl Asked {
             );
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
         }
+        params.check(&PARAMETERS)?;
         let parse = |text: &String| {
             text.parse::<Pattern>()
                 .map_err(|error| Problem::pattern(text, &error))
@@ -105,26 +116,21 @@ impl Asked {
     }
 }
 
-fn form(params: &[(String, String)]) -> Result<Form, Problem> {
-    match param(params, "envelope") {
-        None | Some("0") => Ok(Form::Sse),
-        Some("1") => Ok(Form::SseEnvelope),
-        Some(_) => Err(Problem::bad_request("`envelope` is 1 or 0")),
-    }
+fn form(params: &Params) -> Result<Form, Problem> {
+    Ok(match params.switch("envelope")? {
+        true => Form::SseEnvelope,
+        false => Form::Sse,
+    })
 }
 
 /// Where to start: the header before the parameters, so that a client which comes back goes on from its
 /// last event, whatever its URL says. Only ids come in the header: `now` and `start` are words of the URL.
-fn start(
-    params: &[(String, String)],
-    headers: &HeaderMap,
-) -> Result<(Start, Option<String>), Problem> {
+fn start(params: &Params, headers: &HeaderMap) -> Result<(Start, Option<String>), Problem> {
     let header = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty());
     let header = header.map(|value| value.to_str().unwrap_or("?"));
-    let last = param(params, "last").map(last).transpose()?;
-    let after = param(params, "after")
-        .or(param(params, "lastEventId"))
-        .filter(|text| !text.is_empty());
+    let last = params.get("last").map(last).transpose()?;
+    let named = AFTER.iter().find_map(|name| params.get(name));
+    let after = named.filter(|text| !text.is_empty());
     if header.is_none() && after.is_some() && last.is_some() {
         return Err(Problem::bad_request(
             "`after` and `last` both say where to start; one of them must go",
@@ -153,13 +159,6 @@ fn last(text: &str) -> Result<usize, Problem> {
             "`last` is how many of the newest events to begin with, 0 to {MAX_LAST}"
         ))
     })
-}
-
-fn param<'a>(params: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    params
-        .iter()
-        .find(|(one, _)| one == name)
-        .map(|(_, value)| value.as_str())
 }
 
 /// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.

@@ -148,7 +148,10 @@ impl JetStreamLog {
             filter: filter.map(Arc::from),
             max_message: info.config.max_message(),
         };
-        *shared.opened.lock() = Some(opened);
+        let before = shared.opened.lock().replace(opened);
+        if before.is_none() {
+            shared.warn_of_sizes();
+        }
         shared.opened().map(|_| bounds)
     }
 
@@ -254,6 +257,18 @@ impl Shared {
         let message = message.map_err(|error| self.api.explain("look up a message", &error))?;
         let time = message.and_then(|message| message.time());
         Ok(time.map(|time| Position::new(sequence, time)))
+    }
+
+    /// Tells where events may be larger than NATS takes them.
+    fn warn_of_sizes(&self) {
+        let (max_event_bytes, max_payload) = (self.max_event_bytes, self.max_message());
+        if max_event_bytes > max_payload {
+            tracing::warn!(
+                max_event_bytes,
+                max_payload,
+                "--max-event-bytes is more than NATS takes (max_payload): larger events are refused with 413"
+            );
+        }
     }
 
     /// The largest message with its headers that is taken now, in bytes.

@@ -1,15 +1,26 @@
 //! `tidings bench` accounts for every delivery.
 
-use crate::program::Program;
+use crate::program::{Ended, Program};
 use crate::replica::Replica;
 use serde_json::{Value, json};
 
 async fn bench(replica: &Replica, arguments: &[&str]) -> Value {
+    let ended = run(replica, arguments).await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    serde_json::from_str(&ended.out).expect("JSON")
+}
+
+/// The same where something is to go wrong.
+async fn bad(replica: &Replica, arguments: &[&str]) -> Value {
+    let ended = run(replica, arguments).await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    serde_json::from_str(&ended.out).expect("JSON")
+}
+
+async fn run(replica: &Replica, arguments: &[&str]) -> Ended {
     let url = replica.url("");
     let common = ["bench", "--json", "--rest=0.1", "--url", &url];
-    let ended = Program::run(&[&common[..], arguments].concat(), b"").await;
-    assert_eq!(ended.code(), Some(0), "{}", ended.err);
-    serde_json::from_str(&ended.out).expect("JSON")
+    Program::run(&[&common[..], arguments].concat(), b"").await
 }
 
 fn check(report: &Value, deliveries: u64) {
@@ -109,12 +120,16 @@ async fn readers_that_are_refused_have_failed_by_either_way() {
     let common = ["--readers=20", "--idle", "--subscribe-url", &nowhere];
     let http2 = ["--http2", "--streams-per-connection=4"];
     for way in [&[][..], &http2] {
-        let report = bench(&replica, &[&common[..], way].concat()).await;
+        let report = bad(&replica, &[&common[..], way].concat()).await;
         let connect = &report["connect"];
+        assert!(connect.get("head_ms").is_none(), "{report:#}");
         assert_eq!(connect["open"], json!(0));
         assert_eq!(connect["failed"], json!(20));
         let trouble = connect["trouble"].as_str().expect("a reason");
-        assert!(trouble.contains("404"), "{trouble}");
+        assert!(
+            trouble.starts_with("a reader was answered with 404: there is nothing at `/nowhere`"),
+            "{trouble}"
+        );
     }
 }
 
@@ -129,6 +144,58 @@ async fn memory_and_processor_time_of_a_server_are_measured() {
     assert_eq!(readers, [&json!(10), &json!(20)]);
     assert!(report["cpu"]["server_us_per_connect"].is_number());
     assert!(report.get("deliveries").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_allowed_fails_and_says_why() {
+    let replica = Replica::start(&["--anonymous-subscribe", "bench.>"]).await;
+    let report = bad(&replica, &["--readers=1", "--events=1"]).await;
+    assert_eq!(report["connect"]["failed"], json!(0));
+    assert_eq!(report["publish"]["failed"], json!(1));
+    assert!(report["publish"].get("ack_ms").is_none(), "{report:#}");
+    let trouble = report["publish"]["trouble"].as_str().expect("a reason");
+    let expected = "a publish was answered with 403: publishing to `bench.";
+    assert!(trouble.starts_with(expected), "{trouble}");
+    let replica = Replica::start(&["--anonymous-publish", "bench.>"]).await;
+    let ended = run(&replica, &["--readers=1", "--resume-events=1"]).await;
+    assert_eq!((ended.code(), ended.out.as_str()), (Some(1), ""));
+    let expected = "a reader was answered with 403: reading `bench.";
+    assert!(ended.err.contains(expected), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_counted_and_a_failure() {
+    let (published_to, read_from) = (Replica::start(&[]).await, Replica::start(&[]).await);
+    let elsewhere = read_from.url("/feeds/{feed}");
+    let arguments = [
+        "--readers=2",
+        "--events=3",
+        "--patience=0.1",
+        "--subscribe-url",
+        &elsewhere,
+    ];
+    let report = bad(&published_to, &arguments).await;
+    assert_eq!(report["deliveries"]["lost"], json!(6), "{report:#}");
+    assert!(report.get("delay_ms").is_none(), "{report:#}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_a_failure() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let arguments = [
+        "bench",
+        "--url",
+        &url,
+        "--readers=1",
+        "--events=1",
+        "--rest=0",
+    ];
+    let ended = Program::run(&arguments, b"").await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(ended.out.contains("1 failed"), "{ended:?}");
+    assert!(!ended.out.contains("p50"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod scripted;
 mod tail;
 
 use crate::program::Program;
+use crate::replica::Replica;
 use std::net::TcpListener;
 
 /// The address of a server that is not there.
@@ -36,6 +37,20 @@ async fn a_wrong_command_line_is_2_and_says_what_would_be_right() {
         (&["--body-timeout", "0"], "0 is not in 1..=3600"),
         (&["--memory-keys", "0"], "0 is not in 1.."),
         (&["--log", "info", "publish", "a"], "cannot be used"),
+        (&["--log", "verbose"], "`verbose` is no level"),
+        (&["--log", "info,tidings"], "info,tidings=debug"),
+        (&["--log", "tidings=loud"], "info,tidings=debug"),
+        (&["--listen", "8080"], "as in 127.0.0.1:8080"),
+        (&["--listen", ":8080"], "as in 127.0.0.1:8080"),
+        (&["--nats", "http://h"], "`nats://host:4222`"),
+        (&["--nats", "ws://h"], "`nats://` or `tls://`"),
+        (&["--nats="], "it is empty"),
+        (&["--nats-stream", "S"], "--nats-stream without --nats"),
+        (&["serve", "--nats-tls"], "--nats-tls without --nats"),
+        (&["tail", "orders."], "did the shell take a `>`?"),
+        (&["--anonymous-subscribe", "orders."], "'orders.>'"),
+        (&["publish", "a", "x", "--url", "127.0.0.1:1"], "http://"),
+        (&["bench", "--payload", "32"], "32 is not in 33.."),
     ] {
         let ended = Program::run(arguments, b"").await;
         assert_eq!(ended.code(), Some(2), "{arguments:?}: {}", ended.err);
@@ -58,8 +73,37 @@ async fn a_server_that_is_not_there_is_a_failure_with_its_address() {
 }
 
 #[tokio::test]
+async fn variables_count_as_options_do() {
+    let stream = [("TIDINGS_NATS_STREAM", "S"), ("TIDINGS_NATS_DOMAIN", "d")];
+    let ended = Program::start_with(&[], &stream).end().await;
+    assert_eq!(ended.code(), Some(2), "{ended:?}");
+    let expected = "TIDINGS_NATS_DOMAIN, TIDINGS_NATS_STREAM without --nats";
+    assert!(ended.err.contains(expected), "{}", ended.err);
+    let ended = Program::start_with(&["publish", "--help"], &stream);
+    assert_eq!(ended.end().await.code(), Some(0));
+    let ended = Program::start_with(&[], &[("TIDINGS_NATS", "")]);
+    let ended = ended.end().await;
+    assert_eq!(ended.code(), Some(2), "{ended:?}");
+    assert!(ended.err.contains("it is empty"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn https_to_a_server_without_tls_says_so() {
+    let replica = Replica::start(&[]).await;
+    let url = replica.url("").replace("http://", "https://");
+    let ended = Program::run(&["publish", "a", "x", "--url", &url], b"").await;
+    assert_eq!(ended.code(), Some(1));
+    assert!(ended.err.contains("begins with http://"), "{}", ended.err);
+}
+
+#[tokio::test]
 async fn the_help_of_each_command_has_examples() {
-    for arguments in [&["--help"][..], &["publish", "--help"], &["tail", "-h"]] {
+    for arguments in [
+        &["--help"][..],
+        &["publish", "--help"],
+        &["tail", "-h"],
+        &["bench", "-h"],
+    ] {
         let ended = Program::run(arguments, b"").await;
         assert_eq!(ended.code(), Some(0));
         assert!(ended.out.contains("\nExamples:\n"), "{}", ended.out);

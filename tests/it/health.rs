@@ -22,11 +22,26 @@ async fn a_replica_that_serves_is_alive_and_ready() {
 }
 
 #[tokio::test]
-async fn the_front_page_says_how_to_read_and_publish() {
+async fn a_probe_may_have_parameters_that_mean_nothing_here() {
+    let replica = Replica::start(&[]).await;
+    assert_eq!(get(&replica, "/readyz?t=1", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_front_page_says_how_to_read_and_publish_by_the_name_that_the_client_used() {
     let replica = Replica::start(&[]).await;
     let page = get(&replica, "/", &[]).await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("/feeds/"), "{page:?}");
+    let read = format!("\ncurl -N '{}'\n", replica.url("/feeds/orders.*"));
+    assert!(page.text.contains(&read), "{page:?}");
+    let flags = ["--anonymous-subscribe", "public.>"];
+    let replica = Replica::start(&flags).await;
+    let page = get(&replica, "/", &[("Host", "tidings.example")]).await;
+    let read = "\ncurl -N 'http://tidings.example/feeds/public.%3E'\n";
+    assert!(page.text.contains(read), "{page:?}");
+    assert!(!page.text.contains("curl -d"), "{page:?}");
+    let page = get(&replica, "/", &[("Host", "it's")]).await;
+    assert!(page.text.contains("http://<this address>/"), "{page:?}");
 }
 
 /// The value of each sample, and the type of each family.

@@ -91,6 +91,27 @@ async fn before_the_log_was_reached_streams_are_told_to_come_back_and_publishes_
 }
 
 #[tokio::test]
+async fn why_the_log_is_away_is_told_to_this_machine_and_not_to_everyone() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let nats = format!("nats://{address}");
+    let flags = ["--nats", &nats];
+    let local = Replica::start_unready(&flags);
+    let answer = post(&local, "/feeds/a", &[], "x").await;
+    assert!(answer.problem(503).contains(&address), "{answer:?}");
+    let open = Replica::start_unready(&[&flags[..], &["--anonymous-publish", "a"]].concat());
+    let answer = post(&open, "/feeds/a", &[], "x").await;
+    let detail = answer.problem(503);
+    assert!(detail.contains("nothing was stored"), "{detail}");
+    assert!(!detail.contains(&address), "{detail}");
+    let line = [("Content-Type", "application/x-ndjson")];
+    let answer = post(&open, "/feeds", &line, "{\"feed\":\"a\"}").await;
+    assert!(answer.text.contains("nothing was stored"), "{answer:?}");
+    assert!(!answer.text.contains(&address), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_request_that_comes_in_while_draining_is_told_to_come_back() {
     let replica = Replica::start(&[]).await;
     let id = replica.publish("a", "x").await;

@@ -1,5 +1,6 @@
 //! The program's beginning and end, as a shell or an init system sees them.
 
+use crate::nats_server::{NatsServer, Version};
 use crate::program::Program;
 use crate::raw::Raw;
 use crate::replica::within;
@@ -47,6 +48,82 @@ async fn the_first_lines_say_what_is_promised_and_what_to_try() {
         .await
         .expect("an answer");
     assert_eq!(answer.status(), 200);
+}
+
+/// The first lines, up to one that has this in it.
+async fn lines_until(server: &mut Program, last: &str) -> Vec<String> {
+    let mut lines = vec![server.line().await];
+    while !lines.iter().any(|line| line.contains(last)) {
+        lines.push(server.line().await);
+    }
+    lines
+}
+
+#[tokio::test]
+async fn what_it_says_to_try_is_what_everyone_may_do() {
+    let mut server = Program::start(&[
+        "--listen=0.0.0.0:0",
+        "--anonymous-subscribe=public.>",
+        "--anonymous-publish=in.*",
+    ]);
+    let lines = lines_until(&mut server, "curl -d").await;
+    let (_, port) = lines[2].split_once("0.0.0.0:").expect("an address");
+    let (port, _) = port.split_once(',').expect("for whom");
+    let url = format!("http://127.0.0.1:{port}/feeds");
+    assert_eq!(lines[3], format!("try:       curl -N '{url}/public.%3E'"));
+    let publish = format!("           curl -d '{{\"n\":1}}' '{url}/in.eu'");
+    assert_eq!(lines[4], publish);
+}
+
+#[tokio::test]
+async fn without_nats_it_says_at_once_where_it_looks_for_it_and_logs_no_password() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let nats = format!("nats://alice:s3cret@{address}");
+    let mut server = Program::start(&["--listen=localhost:0", "--nats-timeout=1", "--nats", &nats]);
+    let lines = lines_until(&mut server, "listening").await;
+    assert_eq!(
+        lines[2],
+        format!("           connecting to nats://{address}")
+    );
+    let complaint = server.complaint().await;
+    let once = format!("at nats://{address}: ");
+    assert_eq!(complaint.matches(&*once).count(), 1, "{complaint}");
+    assert_eq!(complaint.matches("nats://").count(), 1, "{complaint}");
+    server.signal("TERM").await;
+    let ended = server.end().await;
+    assert!(!ended.err.contains("async_nats"), "{ended:?}");
+    assert!(!ended.err.contains("s3cret"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_nats_would_not_take_are_told_at_the_start_and_are_413() {
+    let nats = NatsServer::start(Version::V2_9);
+    let (mut server, address) = serve(&["--nats", &nats.url(), "--max-event-bytes=2000000"]).await;
+    let mut complaint = server.complaint().await;
+    while !complaint.contains("WARN") {
+        complaint = server.complaint().await;
+    }
+    let expected = ["--max-event-bytes", "(max_payload)", "1048576"];
+    let says = |word: &&str| complaint.contains(*word);
+    assert!(expected.iter().all(says), "{complaint}");
+    let request = reqwest::Client::new()
+        .post(format!("http://{address}/feeds/a"))
+        .body(vec![b'x'; 1_500_000]);
+    let answer = request.send().await.expect("an answer");
+    assert_eq!(answer.status(), 413);
+    let detail = answer.text().await.expect("a body");
+    assert!(detail.contains("max_payload"), "{detail}");
+}
+
+#[tokio::test]
+async fn variables_that_are_no_settings_are_told() {
+    let variables = [("TIDINGS_NATS_URL", "nats://h"), ("TIDINGS_TEST_NATS", "x")];
+    let mut server = Program::start_with(&["--listen=127.0.0.1:0"], &variables);
+    let complaint = server.complaint().await;
+    let expected = "ignored: TIDINGS_NATS_URL (is TIDINGS_NATS meant?)";
+    assert!(complaint.ends_with(expected), "{complaint}");
 }
 
 #[tokio::test]
@@ -136,6 +213,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
     assert_eq!((ended.code(), ended.out.as_str()), (Some(1), ""));
     let expected = format!("tidings: can't listen on {address}: Address already in use");
     assert!(ended.err.starts_with(&expected), "{}", ended.err);
+    assert!(ended.err.contains("--listen"), "{}", ended.err);
 }
 
 #[tokio::test]

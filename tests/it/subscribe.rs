@@ -41,6 +41,8 @@ async fn it_begins_where_it_was_asked_to() {
         ("after=start", &["a1", "a2", "a3", "a4", "a5"]),
         ("after=0-0", &["a1", "a2", "a3", "a4", "a5"]),
         ("lastEventId=start", &["a1", "a2", "a3", "a4", "a5"]),
+        ("lastEventID=start", &["a1", "a2", "a3", "a4", "a5"]),
+        ("_=1732310000&last=1", &["a5"]),
         ("last=2", &["a4", "a5"]),
         ("last=1000", &["a1", "a2", "a3", "a4", "a5"]),
     ] {
@@ -185,6 +187,9 @@ async fn what_can_never_succeed_is_400_and_says_what_would_be_right() {
         ("/feeds/a?last=-1", "`last`"),
         ("/feeds/a?last=x", "`last`"),
         ("/feeds/a?envelope=yes", "`envelope`"),
+        ("/feeds/a?last_event_id=1-aaaaaa", "`lastEventId`"),
+        ("/feeds?feed=a&since=1", "`since` is no parameter"),
+        ("/readyz?strict=true", "`strict` is 1 or 0"),
     ] {
         let detail = get(&replica, path, &[]).await.problem(400);
         assert!(detail.contains(hint), "{path}: {detail}");
@@ -197,18 +202,25 @@ async fn what_can_never_succeed_is_400_and_says_what_would_be_right() {
 #[tokio::test]
 async fn what_is_not_there_says_where_the_feeds_are() {
     let replica = Replica::start(&[]).await;
-    for path in ["/feed/a", "/feeds/", "/feeds/a/b", "/favicon.ico"] {
+    for (path, hint) in [
+        ("/feed/a", "/feeds/{name}"),
+        ("/feeds/", "/feeds/{name}"),
+        ("/favicon.ico", "/feeds/{name}"),
+        ("/feeds/orders/eu", "`/feeds/orders.eu`"),
+        ("/feeds/orders/eu/", "`/feeds/orders.eu`"),
+    ] {
         let detail = get(&replica, path, &[]).await.problem(404);
-        assert!(detail.contains("/feeds/{name}"), "{detail}");
+        assert!(detail.contains(hint), "{detail}");
     }
-    for (method, path) in [
-        ("PUT", "/feeds/a"),
-        ("DELETE", "/feeds/a"),
-        ("POST", "/readyz"),
+    for (method, path, hint) in [
+        ("PUT", "/feeds/a", "published to with POST"),
+        ("DELETE", "/feeds/a", "published to with POST"),
+        ("POST", "/metrics", "`/metrics` is read with GET"),
     ] {
         let method = method.parse().unwrap();
         let answer = crate::call::call(&replica, method, path, &[], "").await;
-        answer.problem(405);
+        let detail = answer.problem(405);
+        assert!(detail.contains(hint), "{detail}");
         assert!(answer.header("allow").is_some(), "{answer:?}");
     }
 }

@@ -1,6 +1,9 @@
 //! As much of HTTP/1.1 as a client needs that is to cost nearly nothing.
 
+use crate::cli::printable;
 use anyhow::{bail, ensure};
+use serde::Deserialize;
+use std::ops::Range;
 
 /// Header lines that an answer may have.
 const MAX_HEADERS: usize = 64;
@@ -12,6 +15,12 @@ pub(super) struct Head {
     /// How long it is, in bytes.
     pub(super) length: usize,
     body: Body,
+}
+
+/// What is read of a problem.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +64,15 @@ impl Head {
     }
 }
 
-/// An answer's status, and how long it is; `None` where it goes on.
-pub(super) fn whole(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
+/// What an answer that was none wanted says: the detail of a problem (RFC 9457), or else all of its body.
+pub(super) fn detail(body: &[u8]) -> String {
+    let detail = serde_json::from_slice::<Problem>(body).map(|problem| problem.detail);
+    let text = detail.unwrap_or_else(|_| String::from_utf8_lossy(body).trim().to_owned());
+    printable(&text).into_owned()
+}
+
+/// An answer's status, and where its body is; `None` where it goes on.
+pub(super) fn whole(bytes: &[u8]) -> anyhow::Result<Option<(u16, Range<usize>)>> {
     let Some(head) = Head::parse(bytes)? else {
         return Ok(None);
     };
@@ -65,7 +81,7 @@ pub(super) fn whole(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
         Body::Chunked => chunks_end(bytes, head.length)?,
         Body::Open => bail!("an answer to a publish must have an end that can be told"),
     };
-    Ok(end.map(|end| (head.status, end)))
+    Ok(end.map(|end| (head.status, head.length..end)))
 }
 
 fn chunks_end(bytes: &[u8], mut at: usize) -> anyhow::Result<Option<usize>> {
@@ -99,7 +115,8 @@ mod tests {
         for end in 0..answer.len() {
             assert_eq!(whole(&answer.as_bytes()[..end]).unwrap(), None, "{end}");
         }
-        whole(answer.as_bytes()).unwrap().unwrap()
+        let (status, body) = whole(answer.as_bytes()).unwrap().unwrap();
+        (status, body.end)
     }
 
     #[test]
@@ -112,6 +129,15 @@ mod tests {
         for (answer, status) in answers.iter().zip([201, 202, 204]) {
             assert_eq!(read(answer), (status, answer.len()));
         }
+    }
+
+    #[test]
+    fn of_a_problem_its_detail_is_told_and_of_all_else_everything() {
+        assert_eq!(
+            detail(br#"{"status":403,"detail":"not \u001b here"}"#),
+            "not \\u{1b} here"
+        );
+        assert_eq!(detail(b"<html>\n"), "<html>");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a resume is prepared: an event whose id all readers then come back with.
 
 use super::clock::Clock;
+use super::http;
 use super::mark::{MAX_PUBLISHERS, Mark, Scanner};
 use super::plan::Plan;
 use super::publisher::{Door, HttpTarget};
@@ -64,7 +65,21 @@ fn subscribe(plan: &Plan, readers: &Target) -> anyhow::Result<TcpStream> {
     }
     match head.get(9..12) {
         Some(b"200") => Ok(stream),
-        _ => bail!("{}", String::from_utf8_lossy(&head)),
+        _ => bail!("{}", refusal(stream, head)?),
+    }
+}
+
+/// What an answer says that is no stream, of which the head is there.
+fn refusal(mut stream: TcpStream, mut answer: Vec<u8>) -> anyhow::Result<String> {
+    loop {
+        if let Some((status, body)) = http::whole(&answer)? {
+            let detail = http::detail(&answer[body]);
+            return Ok(format!("a reader was answered with {status}: {detail}"));
+        }
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer)?;
+        ensure!(count > 0, "an answer ended early");
+        answer.extend_from_slice(&buffer[..count]);
     }
 }
 

@@ -37,7 +37,8 @@ pub(super) struct Connect {
     /// From the first connect to the last answer's head; with pauses, where memory was read in between.
     pub(super) seconds: f64,
     /// From a connect to its answer's head.
-    pub(super) head_ms: Spread,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) head_ms: Option<Spread>,
 }
 
 /// The server's resident memory.
@@ -70,7 +71,8 @@ pub(super) struct Publish {
     pub(super) trouble: Option<String>,
     pub(super) seconds: f64,
     pub(super) per_second: f64,
-    pub(super) ack_ms: Spread,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ack_ms: Option<Spread>,
 }
 
 /// What the readers received.
@@ -114,18 +116,37 @@ pub(super) struct Spread {
     max: f64,
 }
 
+impl Report {
+    /// Whether all went as it should: nothing failed, and each event came once, in order, to those who asked for it.
+    pub(super) fn is_clean(&self) -> bool {
+        let published = self
+            .publish
+            .as_ref()
+            .is_none_or(|publish| publish.failed == 0);
+        let delivered = self.deliveries.as_ref().is_none_or(Deliveries::is_clean);
+        self.connect.failed == 0 && published && delivered
+    }
+}
+
+impl Deliveries {
+    fn is_clean(&self) -> bool {
+        let wrong = [self.lost, self.duplicates, self.out_of_order, self.strays];
+        wrong.iter().all(|count| *count == 0)
+    }
+}
+
 impl Spread {
-    /// Of microseconds, in milliseconds.
-    pub(super) fn of(micros: &Histogram<u64>) -> Self {
+    /// Of microseconds, in milliseconds; of none there is none.
+    pub(super) fn of(micros: &Histogram<u64>) -> Option<Self> {
         let ms = |micros: u64| micros as f64 / 1e3;
         let at = |quantile| ms(micros.value_at_quantile(quantile));
-        Self {
+        (!micros.is_empty()).then(|| Self {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
             max: ms(micros.max()),
-        }
+        })
     }
 }
 
@@ -187,7 +208,7 @@ impl fmt::Display for Report {
             "readers     {open} of {} open in {seconds:.2} s, {failed} failed, {closed} closed by the server; {} feeds, {} publishers",
             self.readers, self.feeds, self.publishers
         )?;
-        writeln!(f, "  head      {head_ms}")?;
+        spread_line(f, "head", head_ms.as_ref())?;
         trouble_line(f, trouble.as_deref())?;
         if let Some(memory) = &self.memory {
             memory.fmt(f)?;
@@ -198,9 +219,7 @@ impl fmt::Display for Report {
         if let Some(deliveries) = &self.deliveries {
             deliveries.fmt(f)?;
         }
-        if let Some(delay) = &self.delay_ms {
-            writeln!(f, "  delay     {delay}")?;
-        }
+        spread_line(f, "delay", self.delay_ms.as_ref())?;
         self.cpu.fmt(f)
     }
 }
@@ -233,7 +252,7 @@ impl fmt::Display for Publish {
             "published   {} events in {:.2} s, {:.0}/s; {} failed",
             self.acknowledged, self.seconds, self.per_second, self.failed
         )?;
-        writeln!(f, "  ack       {}", self.ack_ms)?;
+        spread_line(f, "ack", self.ack_ms.as_ref())?;
         trouble_line(f, self.trouble.as_deref())
     }
 }
@@ -255,13 +274,22 @@ impl fmt::Display for Deliveries {
 
 impl fmt::Display for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = |name: &str, value: Option<f64>| match value {
-            Some(value) => writeln!(f, "cpu         {value:.2} µs {name}"),
+        let mut line = |name: &str, value: Option<f64>, of: &str| match value {
+            Some(value) => writeln!(f, "{name:<11} {value:.2} µs {of}"),
             None => Ok(()),
         };
-        line("of the server a connect", self.server_us_per_connect)?;
-        line("of the server a delivery", self.server_us_per_delivery)?;
-        line("of this program a delivery", self.own_us_per_delivery)
+        let (connect, delivery) = (self.server_us_per_connect, self.server_us_per_delivery);
+        line("connect cpu", connect, "of the server for each connect")?;
+        line("event cpu", delivery, "of the server for each delivery")?;
+        let own = self.own_us_per_delivery;
+        line("bench cpu", own, "of this program for each delivery")
+    }
+}
+
+fn spread_line(f: &mut fmt::Formatter<'_>, name: &str, spread: Option<&Spread>) -> fmt::Result {
+    match spread {
+        Some(spread) => writeln!(f, "  {name:<9} {spread}"),
+        None => Ok(()),
     }
 }
 

@@ -279,7 +279,7 @@ impl Run<'_> {
                 .before
                 .zip(after)
                 .map(|(before, after)| Memory::new(before, seen.points, after)),
-            delay_ms: (received > 0).then(|| Spread::of(&tally.delay)),
+            delay_ms: Spread::of(&tally.delay),
             deliveries,
             publish: seen.published.map(published),
         })

@@ -166,17 +166,7 @@ fn servers(settings: &NatsSettings) -> Result<(Vec<ServerAddr>, Option<Identity>
     let mut servers = Vec::new();
     let mut found: Option<(String, Option<String>)> = None;
     for text in settings.servers.iter().map(|text| text.trim()) {
-        let reason = |error: &str| format!("`{}`: {error}", without_user(text));
-        let address: ServerAddr = text
-            .parse()
-            .map_err(|error: std::io::Error| wrong("--nats", &reason(&error.to_string())))?;
-        if !matches!(address.scheme(), "nats" | "tls") {
-            let text = reason("it begins with `nats://` or `tls://`");
-            return Err(wrong("--nats", &text));
-        }
-        if address.host().is_empty() {
-            return Err(wrong("--nats", &reason("it names no host")));
-        }
+        let address = address(text)?;
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         if let Some(user) = address.username() {
             let pair = (decoded(user), address.password().map(decoded));
@@ -188,7 +178,7 @@ fn servers(settings: &NatsSettings) -> Result<(Vec<ServerAddr>, Option<Identity>
         }
         let mut url = address.into_inner();
         let bare = url.set_username("").and_then(|()| url.set_password(None));
-        bare.map_err(|()| wrong("--nats", &reason("it names no host")))?;
+        bare.map_err(|()| wrong_address(text, "it names no host"))?;
         let bare = ServerAddr::from_url(url).map_err(|e| wrong("--nats", &e.to_string()))?;
         servers.push(bare);
     }
@@ -201,6 +191,27 @@ fn servers(settings: &NatsSettings) -> Result<(Vec<ServerAddr>, Option<Identity>
         None => Identity::Token(name),
     });
     Ok((servers, embedded))
+}
+
+fn address(text: &str) -> Result<ServerAddr, LogError> {
+    if text.is_empty() {
+        let text = "it is empty, as the option or as TIDINGS_NATS; name a server, as in `nats://host:4222`, or leave it out for a log in memory";
+        return Err(wrong("--nats", text));
+    }
+    let address: ServerAddr = text.parse().map_err(|error: std::io::Error| {
+        wrong_address(text, &format!("{error}; one looks like `nats://host:4222`"))
+    })?;
+    if !matches!(address.scheme(), "nats" | "tls") {
+        return Err(wrong_address(text, "it begins with `nats://` or `tls://`"));
+    }
+    match address.host().is_empty() {
+        true => Err(wrong_address(text, "it names no host")),
+        false => Ok(address),
+    }
+}
+
+fn wrong_address(text: &str, reason: &str) -> LogError {
+    wrong("--nats", &format!("`{}`: {reason}", without_user(text)))
 }
 
 fn identity(settings: &NatsSettings, embedded: Option<Identity>) -> Result<Identity, LogError> {

@@ -68,7 +68,7 @@ pub(super) struct Notes {
 
 #[derive(Clone, Debug, Default)]
 struct News {
-    /// Why there is no connection, or why the last one ended.
+    /// Why there is no connection, or why the last one ended, as a sentence.
     problem: Option<String>,
     /// The last "permissions violation", and how many there have been.
     refusal: (u64, String),
@@ -97,10 +97,9 @@ pub(super) enum Failure {
 
 impl Notes {
     pub(super) fn new(settings: &NatsSettings) -> Arc<Self> {
-        let servers: Vec<_> = settings.servers.iter().map(|s| without_user(s)).collect();
         Arc::new(Self {
             news: watch::Sender::default(),
-            servers: servers.join(", "),
+            servers: settings.shown_servers(),
             inbox_prefix: format!("\"{}.", settings.inbox_prefix),
         })
     }
@@ -114,7 +113,7 @@ impl Notes {
                 true
             }
             Event::Disconnected => {
-                let cut = || "the connection was cut".to_owned();
+                let cut = || unreachable(&self.servers, "the connection was cut");
                 news.problem.get_or_insert_with(cut);
                 true
             }
@@ -126,12 +125,13 @@ impl Notes {
                 true
             }
             Event::ServerError(error) => {
-                news.problem = Some(error.to_string());
+                news.problem = Some(unreachable(&self.servers, &error.to_string()));
                 true
             }
             // Tells the kind alone; `attempts` may know more.
             Event::ClientError(error) => {
-                news.problem.get_or_insert_with(|| error.to_string());
+                let unknown = || unreachable(&self.servers, &error.to_string());
+                news.problem.get_or_insert_with(unknown);
                 true
             }
             _ => false,
@@ -142,16 +142,25 @@ impl Notes {
     pub(super) fn attempts(&self, servers: &[Server]) {
         let failed = |server: &Server| {
             let error = server.last_error.as_ref()?;
-            Some(format!(
-                "{}: {error}",
-                without_user(server.addr.as_url_str())
-            ))
+            Some(unreachable(&without_user(server.addr.as_url_str()), error))
         };
         let failures: Vec<_> = servers.iter().filter_map(failed).collect();
         if !failures.is_empty() {
             self.news
                 .send_modify(|news| news.problem = Some(failures.join("; ")));
         }
+    }
+}
+
+/// That there is no connection to these servers, and why. The client gives a refused login no type of its own.
+fn unreachable(servers: &str, error: &str) -> String {
+    let lower = error.to_ascii_lowercase();
+    let is_login = ["authorization violation", "failed signing nonce"]
+        .iter()
+        .any(|reason| lower.contains(reason));
+    match is_login {
+        true => format!("NATS refused the login at {servers}: {error}"),
+        false => format!("NATS can't be reached at {servers}: {error}"),
     }
 }
 
@@ -218,9 +227,8 @@ impl Link {
             }),
             State::Pending | State::Disconnected => {
                 let news = self.notes.news.borrow();
-                let problem = news.problem.as_deref().unwrap_or("no answer yet");
-                let servers = &self.notes.servers;
-                Err(format!("NATS can't be reached at {servers}: {problem}"))
+                let problem = news.problem.clone();
+                Err(problem.unwrap_or_else(|| unreachable(&self.notes.servers, "no answer yet")))
             }
         }
     }

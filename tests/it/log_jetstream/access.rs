@@ -71,6 +71,8 @@ async fn a_user_and_password_are_given_apart_or_in_the_address(version: Version)
     works(settings(&within)).await;
     apart.password = Some("wr0ng".to_owned());
     let text = refused(apart).await;
+    let expected = format!("NATS refused the login at {}: ", server.url());
+    assert!(text.starts_with(&expected), "{text}");
     assert!(text.contains("authorization violation"), "{text}");
     assert!(!text.contains("wr0ng"), "{text}");
 }

@@ -97,13 +97,13 @@ impl Door {
         };
         connection.write_all(request.as_bytes())?;
         self.answer.clear();
-        let status = loop {
-            if let Some((status, end)) = http::whole(&self.answer)? {
+        let (status, body) = loop {
+            if let Some((status, body)) = http::whole(&self.answer)? {
                 ensure!(
-                    end == self.answer.len(),
+                    body.end == self.answer.len(),
                     "a publish was answered with more than an answer"
                 );
-                break status;
+                break (status, body);
             }
             ensure!(self.answer.len() < MAX_ANSWER, "an answer does not end");
             let mut buffer = [0; 4096];
@@ -114,7 +114,7 @@ impl Door {
         ensure!(
             (200..300).contains(&status),
             "a publish was answered with {status}: {}",
-            String::from_utf8_lossy(&self.answer)
+            http::detail(&self.answer[body])
         );
         self.connection = Some(connection);
         Ok(())

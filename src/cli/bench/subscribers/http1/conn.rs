@@ -1,6 +1,6 @@
 //! One reader's connection.
 
-use crate::cli::bench::http::Head;
+use crate::cli::bench::http::{self, Head};
 use crate::cli::bench::ledger::Ledger;
 use crate::cli::bench::mark::{MAX_TAIL, Mark, Scanner};
 use crate::cli::bench::subscribers::source::source;
@@ -171,12 +171,8 @@ fn stream_begins(head: &[u8]) -> anyhow::Result<Option<usize>> {
     match Head::parse(head)? {
         Some(parsed) if parsed.status == 200 => Ok(Some(parsed.length)),
         Some(parsed) => {
-            let text = String::from_utf8_lossy(&head[parsed.length..]);
-            bail!(
-                "a reader was answered with {}: {}",
-                parsed.status,
-                text.trim()
-            )
+            let detail = http::detail(&head[parsed.length..]);
+            bail!("a reader was answered with {}: {detail}", parsed.status)
         }
         None if head.len() > MAX_HEAD => bail!("an answer's head does not end"),
         None => Ok(None),

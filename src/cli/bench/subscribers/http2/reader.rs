@@ -1,6 +1,7 @@
 //! One reader, and the connection that it has for itself or with others.
 
 use super::Readers;
+use crate::cli::bench::http::detail;
 use crate::cli::bench::ledger::Ledger;
 use crate::cli::bench::subscribers::source::source;
 use anyhow::{Context, anyhow, bail};
@@ -90,9 +91,8 @@ impl Reader {
         // What came with the head, to say why.
         let frame = answer.into_body().frame().now_or_never().flatten();
         let text = frame.and_then(|frame| frame.ok()?.into_data().ok());
-        let text = text.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        bail!("a reader was answered with {status}: {}", text.trim())
+        let detail = detail(&text.unwrap_or_default());
+        bail!("a reader was answered with {status}: {detail}")
     }
 
     fn request(&self, id: Option<&str>) -> anyhow::Result<Request<Empty<Bytes>>> {

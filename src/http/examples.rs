@@ -1,0 +1,68 @@
+//! Commands that a newcomer can try, within what the server allows.
+
+use crate::auth::Access;
+use crate::event::Pattern;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What needs no escaping in a URL's path, nor within a shell's single quotes, beside letters and digits.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'*');
+
+/// To read and to publish, as far as everyone may, from a server at `address`.
+pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
+    let (pattern, feed) = match access {
+        Access::Local => (Some("orders.*".to_owned()), Some("orders.eu".to_owned())),
+        Access::Anonymous { subscribe, publish } => (
+            subscribe.first().map(Pattern::to_string),
+            publish.first().map(a_feed),
+        ),
+    };
+    let url = |name: &str| {
+        let name = utf8_percent_encode(name, ESCAPED);
+        format!("'http://{address}/feeds/{name}'")
+    };
+    let read = pattern.map(|pattern| format!("curl -N {}", url(&pattern)));
+    let publish = feed.map(|feed| format!("curl -d '{{\"n\":1}}' {}", url(&feed)));
+    read.into_iter().chain(publish).collect()
+}
+
+/// A feed that the pattern matches.
+fn a_feed(pattern: &Pattern) -> String {
+    let name = |token| match token {
+        "*" | ">" => "eu",
+        token => token,
+    };
+    pattern.tokens().map(name).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(all: &[&str]) -> Vec<Pattern> {
+        all.iter().map(|one| one.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn they_are_within_what_everyone_may_do() {
+        let access = |subscribe: &[&str], publish: &[&str]| Access::Anonymous {
+            subscribe: patterns(subscribe),
+            publish: patterns(publish),
+        };
+        assert_eq!(
+            examples(&access(&["public.>", "b"], &["in.*.>"]), "h:1"),
+            [
+                "curl -N 'http://h:1/feeds/public.%3E'",
+                "curl -d '{\"n\":1}' 'http://h:1/feeds/in.eu.eu'"
+            ]
+        );
+        assert_eq!(
+            examples(&access(&["it's"], &[]), "h:1"),
+            ["curl -N 'http://h:1/feeds/it%27s'"]
+        );
+    }
+}
