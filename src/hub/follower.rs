@@ -51,13 +51,13 @@ impl Follower {
 
     fn report(&self, reason: String) {
         self.hub.status.send_if_modified(|status| {
-            let next = match status {
-                Status::Starting { .. } => Status::Starting { reason },
-                Status::Live | Status::Degraded { .. } => Status::Degraded { reason },
+            let (name, next) = match status {
+                Status::Starting { .. } => ("starting", Status::Starting { reason }),
+                Status::Live | Status::Degraded { .. } => ("degraded", Status::Degraded { reason }),
             };
             let new = *status != next;
-            if new {
-                tracing::warn!(status = ?next, "the log can't be followed");
+            if new && let Status::Starting { reason } | Status::Degraded { reason } = &next {
+                tracing::warn!(status = name, %reason, "the log can't be followed");
             }
             *status = next;
             new
