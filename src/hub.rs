@@ -16,6 +16,7 @@ mod reader;
 mod shard;
 mod status;
 mod trie;
+mod wildcards;
 mod window;
 
 pub use entry::Entry;
@@ -84,6 +85,8 @@ pub struct Usage {
     pub feeds: usize,
     /// Different sets of patterns that are read.
     pub groups: usize,
+    /// Bytes of these patterns, and of what finds them, about.
+    pub pattern_bytes: usize,
     /// Readers.
     pub readers: usize,
     /// The last position followed.
@@ -173,6 +176,7 @@ impl Hub {
             cold_bytes: self.shared.cold.bytes(),
             feeds: window.feeds(),
             groups: window.groups(),
+            pattern_bytes: window.pattern_bytes(),
             readers: self.shared.readers.load(Relaxed),
             head: window.head(),
             floor: window.floor(),

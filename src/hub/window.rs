@@ -120,6 +120,10 @@ impl Window {
         self.groups.len()
     }
 
+    pub(super) fn pattern_bytes(&self) -> usize {
+        self.groups.pattern_bytes()
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
