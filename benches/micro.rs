@@ -6,7 +6,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use futures::executor::block_on;
 use tidings::event::{Event, Feed, Message, Pattern, Patterns, Position, Timestamp};
-use tidings::hub::{Entry, Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
+use tidings::hub::{Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
 use tidings::log::{Append, Log, MemoryLimits, MemoryLog};
 use tidings::metrics::HubCounters;
 use tidings::wire::{self, Chunk, Form};
@@ -169,14 +169,9 @@ fn join_frames(bencher: Bencher<'_, '_>, events: usize) {
     let replica = Replica::start();
     let mut reader = replica.join(patterns("orders.>"), Start::Now);
     replica.append(&[feed(0)]);
-    let mut entries: Vec<std::sync::Arc<Entry>> = Vec::new();
-    while entries.len() < events {
-        if let Signal::Events(some) = replica.runtime.block_on(reader.next()) {
-            entries.extend(some);
-        }
-    }
-    entries.truncate(events);
-    let signal = Signal::Events(entries);
+    replica.receive(&mut reader, EVENTS);
+    let mut newest = replica.join(patterns("orders.>"), Start::Last(events));
+    let signal = replica.runtime.block_on(newest.next());
     bencher
         .counter(ItemsCount::new(events))
         .bench_local(|| black_box(&signal).piece(Form::Sse, 0));

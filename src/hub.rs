@@ -14,14 +14,17 @@ mod groups;
 mod join;
 mod reader;
 mod shard;
+mod signal;
 mod status;
 mod trie;
+mod wildcards;
 mod window;
 
 pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
-pub use reader::{Piece, Reader, Signal, heartbeat};
+pub use reader::Reader;
 pub use shard::{Handed, ShardStats, Shards};
+pub use signal::{Events, Piece, Signal, heartbeat};
 pub use status::Status;
 pub use window::WindowLimits;
 
@@ -30,6 +33,7 @@ use crate::event::{Patterns, Position};
 use crate::log::{Log, LogError};
 use crate::metrics::HubCounters;
 use cold::Cold;
+use entry::Gauge;
 use follower::Follower;
 use parking_lot::RwLock;
 use status::Session;
@@ -61,6 +65,7 @@ struct Shared {
     log: Log,
     limits: HubLimits,
     window: RwLock<Window>,
+    window_gauge: Arc<Gauge>,
     cold: Arc<Cold>,
     status: watch::Sender<Status>,
     /// The stretch of following that goes on now.
@@ -84,6 +89,8 @@ pub struct Usage {
     pub feeds: usize,
     /// Different sets of patterns that are read.
     pub groups: usize,
+    /// Bytes of these patterns, and of what finds them, about.
+    pub pattern_bytes: usize,
     /// Readers.
     pub readers: usize,
     /// The last position followed.
@@ -99,8 +106,10 @@ impl Hub {
         let starting = Status::Starting {
             reason: "the log has not been reached yet".to_owned(),
         };
+        let window = Window::new(limits.window);
         let shared = Shared {
-            window: RwLock::new(Window::new(limits.window)),
+            window_gauge: window.gauge().clone(),
+            window: RwLock::new(window),
             cold: Arc::new(Cold::new(log.clone(), session.subscribe())),
             log,
             limits,
@@ -174,10 +183,11 @@ impl Hub {
         let window = self.shared.window.read();
         Usage {
             events: window.len(),
-            bytes: window.bytes(),
+            bytes: self.shared.window_gauge.get(),
             cold_bytes: self.shared.cold.bytes(),
             feeds: window.feeds(),
             groups: window.groups(),
+            pattern_bytes: window.pattern_bytes(),
             readers: self.shared.readers.load(Relaxed),
             head: window.head(),
             floor: window.floor(),
@@ -194,6 +204,22 @@ impl Shared {
             .subscribe()
             .wait_for(|&head| head >= sequence)
             .await;
+    }
+
+    /// Lets go of the oldest where what was encoded takes more than there is for it. To be called after
+    /// encoding, with no lock held.
+    fn make_room(&self) {
+        if self.window_gauge.is_over() {
+            self.window.write().evict();
+        }
+        self.cold.make_room();
+    }
+
+    /// Counts gaps that were told.
+    fn count_gaps(&self, gaps: usize) {
+        if gaps > 0 {
+            self.counters.gaps.inc_by(gaps as u64);
+        }
     }
 }
 

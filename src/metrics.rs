@@ -182,6 +182,12 @@ impl<F: Fn() -> Usage> Looked<F> {
         )?;
         gauge(
             to,
+            "pattern_bytes",
+            "Bytes of the patterns that are read, and of what finds them, about",
+            usage.pattern_bytes as u64,
+        )?;
+        gauge(
+            to,
             "readers",
             "Readers, over all transports",
             usage.readers as u64,

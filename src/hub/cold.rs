@@ -71,13 +71,20 @@ impl Cold {
             session,
             permits: Arc::new(Semaphore::new(READS)),
             state: Mutex::default(),
-            gauge: Arc::default(),
+            gauge: Arc::new(Gauge::new(KEPT_BYTES)),
         }
     }
 
     /// Bytes of the segments kept and in readers' hands.
     pub(super) fn bytes(&self) -> u64 {
         self.gauge.get()
+    }
+
+    /// Keeps less where what was encoded takes more than there is for it.
+    pub(super) fn make_room(&self) {
+        if self.gauge.is_over() {
+            self.state.lock().make_room(&self.gauge);
+        }
     }
 
     /// A segment that goes on after `after`, of everything or of one feed; nothing after `through` is wanted.
@@ -247,7 +254,11 @@ impl State {
 
     fn keep(&mut self, segment: Arc<Segment>, gauge: &Gauge) {
         self.kept.push_back(segment);
-        while (gauge.get() > KEPT_BYTES || self.kept.len() > KEPT_SEGMENTS)
+        self.make_room(gauge);
+    }
+
+    fn make_room(&mut self, gauge: &Gauge) {
+        while (gauge.is_over() || self.kept.len() > KEPT_SEGMENTS)
             && let Some(oldest) = self.kept.pop_front()
         {
             drop(oldest);
@@ -260,20 +271,29 @@ mod tests {
     use super::*;
     use crate::event::Message;
     use crate::log::{Append, MemoryLimits, MemoryLog};
+    use crate::wire::Form;
+    use bytes::Bytes;
 
     /// The part of a log of one event behind a window.
     async fn cold() -> Arc<Cold> {
+        cold_of(1, "1".into()).await
+    }
+
+    /// The same, of so many events with these data.
+    async fn cold_of(events: usize, data: Bytes) -> Arc<Cold> {
         let log = Log::Memory(MemoryLog::new(MemoryLimits {
-            bytes: 1 << 20,
+            bytes: 16 << 20,
             events: 10,
             keys: 1,
         }));
-        let message = Message::new("a".parse().unwrap(), "1");
-        let append = Append {
-            message,
-            idempotency_key: None,
-        };
-        log.append(append).await.unwrap();
+        for _ in 0..events {
+            let message = Message::new("a".parse().unwrap(), data.clone());
+            let append = Append {
+                message,
+                idempotency_key: None,
+            };
+            log.append(append).await.unwrap();
+        }
         let created = log.bounds().await.unwrap().created;
         let session = watch::Sender::new(Some(Session { number: 1, created }));
         Arc::new(Cold::new(log, session.subscribe()))
@@ -297,6 +317,27 @@ mod tests {
         assert!(waiting.is_err() && reading.await.is_err());
         let segment = cold.read(range, None).await.unwrap();
         assert_eq!(segment.entries.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_makes_room_for_what_is_encoded() {
+        let through = 6;
+        let cold = cold_of(6, vec![0; 1 << 20].into()).await;
+        let mut segments = Vec::new();
+        let mut after = 0;
+        while after < through {
+            let range = Range { after, through };
+            segments.push(cold.read(range, None).await.unwrap());
+            after = segments.last().unwrap().through;
+        }
+        for entry in segments.iter().flat_map(|segment| &segment.entries) {
+            entry.encoded(Form::SseEnvelope);
+        }
+        drop(segments);
+        assert!(cold.bytes() > KEPT_BYTES);
+        cold.make_room();
+        assert!(cold.bytes() <= KEPT_BYTES);
+        assert!(cold.bytes() > 0);
     }
 
     #[tokio::test]

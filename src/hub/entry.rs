@@ -1,20 +1,39 @@
 //! An event in memory, with the forms in which it has been sent.
 
-use crate::event::{Event, Position};
+use crate::event::{Data, Event, Position};
 use crate::wire::{self, Chunk, Form};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
 use std::sync::{Arc, OnceLock};
 
 /// Set in [`Entry::cost`] once the entry no longer counts.
 const RELEASED: u64 = 1 << 63;
 
 /// Bytes in use, counted by those who hold them.
-#[derive(Debug, Default)]
-pub(super) struct Gauge(AtomicU64);
+#[derive(Debug)]
+pub(super) struct Gauge {
+    bytes: AtomicU64,
+    most: u64,
+}
 
 impl Gauge {
+    /// A gauge of what there may be `most` bytes of.
+    pub(super) fn new(most: u64) -> Self {
+        Self {
+            bytes: AtomicU64::new(0),
+            most,
+        }
+    }
+
     pub(super) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.bytes.load(Relaxed)
+    }
+
+    /// Whether there are more than there may be.
+    pub(super) fn is_over(&self) -> bool {
+        self.get() > self.most
     }
 }
 
@@ -36,7 +55,7 @@ impl Entry {
     pub(super) fn new(event: Arc<Event>, previous: Position, gauge: &Arc<Gauge>) -> Self {
         let fixed = size_of::<Self>() + size_of::<Event>() + 48; // the index slot and two headers
         let cost = (fixed + event.message.heap_bytes()) as u64;
-        gauge.0.fetch_add(cost, Relaxed);
+        gauge.bytes.fetch_add(cost, Relaxed);
         Self {
             event,
             previous,
@@ -66,13 +85,20 @@ impl Entry {
         self.previous
     }
 
+    /// Whether its readers are told of a gap in its place.
+    pub(super) fn is_gap(&self) -> bool {
+        matches!(self.event.message.data, Data::Oversize { .. })
+    }
+
     /// Its bytes in a form; all who ask share them.
     pub fn encoded(&self, form: Form) -> &Chunk {
         self.forms[form.index()].get_or_init(|| {
             let chunk = Chunk::new(&wire::encode(form, &self.event, self.previous));
             let bytes = (size_of::<Chunk>() + chunk.framed().len()) as u64;
-            if self.cost.fetch_add(bytes, Relaxed) & RELEASED == 0 {
-                self.gauge.0.fetch_add(bytes, Relaxed);
+            // Counted first, and taken back where it is released: so the gauge never falls below zero.
+            self.gauge.bytes.fetch_add(bytes, Relaxed);
+            if self.cost.fetch_add(bytes, AcqRel) & RELEASED != 0 {
+                self.gauge.bytes.fetch_sub(bytes, Relaxed);
             }
             Box::new(chunk)
         })
@@ -85,9 +111,9 @@ impl Entry {
 
     /// It is kept no longer: what it takes stops counting, and what readers still encode never will.
     pub(super) fn release(&self) {
-        let cost = self.cost.fetch_or(RELEASED, Relaxed);
+        let cost = self.cost.fetch_or(RELEASED, AcqRel);
         if cost & RELEASED == 0 {
-            self.gauge.0.fetch_sub(cost, Relaxed);
+            self.gauge.bytes.fetch_sub(cost, Relaxed);
         }
     }
 }

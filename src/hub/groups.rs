@@ -2,7 +2,8 @@
 
 use super::bell::Bell;
 use super::feeds::{FeedId, Feeds};
-use super::trie::Trie;
+use super::trie::NODES_BYTES;
+use super::wildcards::Wildcards;
 use crate::event::{Feed, Pattern, Patterns};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
@@ -24,7 +25,9 @@ const REMEMBERED: usize = 16 << 20;
 pub(super) struct Groups {
     numbers: HashMap<Patterns, GroupId>,
     table: Slab<Group>,
-    wildcards: Trie<GroupId>,
+    wildcards: Wildcards,
+    /// What the patterns of all groups take.
+    pattern_bytes: usize,
     remembered: Arc<AtomicUsize>,
 }
 
@@ -86,6 +89,7 @@ impl Groups {
             }
         }
         self.numbers.insert(patterns.clone(), id);
+        self.pattern_bytes += pattern_bytes(patterns);
         id
     }
 
@@ -101,6 +105,7 @@ impl Groups {
         }
         let group = self.table.remove(id);
         self.numbers.remove(&group.patterns);
+        self.pattern_bytes -= pattern_bytes(&group.patterns);
         for pattern in group.patterns.iter() {
             self.unfile(pattern, id, feeds);
         }
@@ -143,7 +148,7 @@ impl Groups {
             }
         };
         exact.iter().copied().for_each(&mut note);
-        wildcards.find(feed, &mut note);
+        wildcards.groups(feed).iter().copied().for_each(note);
     }
 
     /// Forgets all matches: the ordinals from `now` on will be used for other events.
@@ -158,6 +163,11 @@ impl Groups {
         self.table.len()
     }
 
+    /// Bytes of the patterns of all groups, and of what finds them, about.
+    pub(super) fn pattern_bytes(&self) -> usize {
+        self.pattern_bytes
+    }
+
     /// The bells of all groups.
     pub(super) fn bells(&self) -> Vec<Arc<Bell>> {
         self.table
@@ -165,6 +175,14 @@ impl Groups {
             .map(|(_, group)| group.bell.clone())
             .collect()
     }
+}
+
+fn pattern_bytes(patterns: &Patterns) -> usize {
+    let fixed = 2 * size_of::<Pattern>() + NODES_BYTES; // in the set, and before its text
+    patterns
+        .iter()
+        .map(|pattern| pattern.as_str().len() + fixed)
+        .sum()
 }
 
 impl Group {
@@ -269,7 +287,9 @@ mod tests {
             assert!(groups.remembered.load(Relaxed) <= REMEMBERED);
         }
         assert!(groups.remembered.load(Relaxed) > REMEMBERED - FEEDS);
+        assert!(groups.pattern_bytes() > ids.len() * "a.*.0".len());
         ids.iter().for_each(|&id| groups.leave(id, &mut feeds));
         assert_eq!(groups.remembered.load(Relaxed), 0);
+        assert_eq!(groups.pattern_bytes(), 0);
     }
 }

@@ -3,12 +3,12 @@
 use super::bell::{Bell, Ear, Listening};
 use super::cold::Segment;
 use super::entry::Entry;
+use super::signal::{Events, Signal};
 use super::window::{Cursor, Step, StepLimit, Window};
 use super::{Shared, jittered};
 use crate::event::{Feed, Patterns, Position};
 use crate::log::{LogError, Range};
-use crate::wire::{self, Chunk, Form, GapReason, Notice, Say};
-use bytes::{Bytes, BytesMut};
+use crate::wire::{GapReason, Notice, Say};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,6 @@ const STEP: StepLimit = StepLimit {
     events: 256,
     bytes: 256 << 10,
 };
-/// How much of a signal is joined to be sent at once: a slow client's connection holds no more.
-const PIECE_BYTES: usize = 64 << 10;
 /// How long a reader waits before it asks a log again that could not be read, before it is spread by ±50 %.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -35,26 +33,6 @@ pub struct Reader {
     bell: Arc<Bell>,
     /// Whether to say first that the client's id is not of this log.
     reset: bool,
-}
-
-/// What a reader gets to hear, in order.
-#[derive(Debug)]
-pub enum Signal {
-    /// The next events; at least one.
-    Events(Vec<Arc<Entry>>),
-    /// A gap or a reset.
-    Notice(Notice),
-}
-
-/// A part of a signal, as it is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// The id with which a client that has heard it goes on.
-    pub id: Option<Position>,
-    /// From which of the signal's events on there is more.
-    pub next: Option<usize>,
 }
 
 /// How far a reader has come with what is at hand.
@@ -96,6 +74,12 @@ impl Reader {
 
     /// Waits for what comes next. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
+        let signal = self.hear().await;
+        self.hub.count_gaps(signal.gaps());
+        signal
+    }
+
+    async fn hear(&mut self) -> Signal {
         loop {
             let bell = self.bell.clone();
             let mut rung = std::pin::pin!(bell.rung());
@@ -130,7 +114,7 @@ impl Reader {
         }
         match window.step(&mut self.cursor, STEP) {
             Step::Events(entries) if entries.is_empty() => None,
-            Step::Events(entries) => Some(Progress::Heard(Signal::Events(entries))),
+            Step::Events(entries) => Some(Progress::Heard(self.heard(entries))),
             Step::Reset(position) => Some(Progress::Heard(reset(position))),
             Step::Live => Some(Progress::Live),
             Step::Behind(through) => Some(Progress::Behind(through)),
@@ -165,7 +149,6 @@ impl Reader {
         }
         Ok(match gap {
             Some(notice) => {
-                self.hub.counters.gaps.inc();
                 self.cursor.passed(notice.id.sequence(), Some(notice.id));
                 Some(Signal::Notice(notice))
             }
@@ -183,7 +166,11 @@ impl Reader {
             segment.through,
             entries.last().map(|entry| entry.position()),
         );
-        (!entries.is_empty()).then_some(Signal::Events(entries))
+        (!entries.is_empty()).then(|| self.heard(entries))
+    }
+
+    fn heard(&self, entries: Vec<Arc<Entry>>) -> Signal {
+        Signal::Events(Events::new(entries, self.hub.clone()))
     }
 
     /// The gap from the cursor to the first event that is still to be had: the first that the log held when the
@@ -266,72 +253,6 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.hub.window.write().leave(&self.cursor);
-    }
-}
-
-impl Signal {
-    /// The next bytes to send of it in a form, from its event number `from` on: of a single event those that all
-    /// its readers share, of several a copy of up to 64 KiB.
-    pub fn piece(&self, form: Form, from: usize) -> Piece {
-        let entries = match self {
-            Self::Notice(notice) => {
-                return Piece {
-                    bytes: wire::notice(form, notice),
-                    id: Some(notice.id),
-                    next: None,
-                };
-            }
-            Self::Events(entries) => &entries[from..],
-        };
-        let mut bytes = 0;
-        let fits = |entry: &&Arc<Entry>| {
-            bytes += entry.encoded(form).framed().len();
-            bytes <= PIECE_BYTES
-        };
-        let count = entries.iter().take_while(fits).count().max(1);
-        let (now, later) = entries.split_at(count.min(entries.len()));
-        Piece {
-            bytes: match now {
-                [only] => only.encoded(form).payload(),
-                several => {
-                    let payloads = several.iter().map(|entry| entry.encoded(form).payload());
-                    let mut joined = BytesMut::with_capacity(bytes.min(PIECE_BYTES));
-                    payloads.for_each(|payload| joined.extend_from_slice(&payload));
-                    joined.freeze()
-                }
-            },
-            id: now.last().map(|entry| entry.position()),
-            next: (!later.is_empty()).then_some(from + count),
-        }
-    }
-
-    /// It as chunks of a body, each with the id with which a client that has heard it goes on.
-    pub(super) fn chunks(&self, form: Form) -> impl Iterator<Item = (Chunk, Option<Position>)> {
-        let (notice, entries) = match self {
-            Self::Notice(notice) => (Some(notice), &[][..]),
-            Self::Events(entries) => (None, &entries[..]),
-        };
-        let notice = notice.map(|it| (Chunk::new(&wire::notice(form, it)), Some(it.id)));
-        let chunk = move |entry: &Arc<Entry>| (entry.encoded(form).clone(), Some(entry.position()));
-        notice.into_iter().chain(entries.iter().map(chunk))
-    }
-}
-
-/// What is sent after a silence: the log's newest position, where the reader is live and that is news to it,
-/// so that a quiet feed's reader does not fall behind while it is away; else a mere sign of life.
-///
-/// Returns its bytes, and the id that it tells.
-pub fn heartbeat(
-    form: Form,
-    live: Option<Position>,
-    told: Option<Position>,
-) -> (Bytes, Option<Position>) {
-    match live {
-        Some(id) if told != Some(id) => {
-            let say = Say::Position {};
-            (wire::notice(form, &Notice { id, say }), Some(id))
-        }
-        _ => (Bytes::from_static(wire::HEARTBEAT.as_bytes()), told),
     }
 }
 

@@ -17,7 +17,8 @@ mod thread;
 mod wheel;
 
 use super::bell::Ear;
-use super::reader::{Reader, Signal};
+use super::reader::Reader;
+use super::signal::Signal;
 use super::{Place, Shared};
 use crate::config::StreamSettings;
 use crate::event::Position;

@@ -90,7 +90,7 @@ impl Window {
             head: Position::START,
             feeds: Feeds::default(),
             groups: Groups::default(),
-            gauge: Arc::default(),
+            gauge: Arc::new(Gauge::new(limits.bytes)),
             generation: 0,
             changes: VecDeque::new(),
         }
@@ -108,8 +108,9 @@ impl Window {
         self.slots.len()
     }
 
-    pub(super) fn bytes(&self) -> u64 {
-        self.gauge.get()
+    /// What counts its bytes.
+    pub(super) fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
     }
 
     pub(super) fn feeds(&self) -> usize {
@@ -118,6 +119,10 @@ impl Window {
 
     pub(super) fn groups(&self) -> usize {
         self.groups.len()
+    }
+
+    pub(super) fn pattern_bytes(&self) -> usize {
+        self.groups.pattern_bytes()
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -238,8 +243,9 @@ impl Window {
         });
     }
 
-    fn evict(&mut self) {
-        while self.slots.len() > self.limits.events || self.gauge.get() > self.limits.bytes {
+    /// Lets the oldest events go that there is no room for.
+    pub(super) fn evict(&mut self) {
+        while self.slots.len() > self.limits.events || self.gauge.is_over() {
             let Some(slot) = self.slots.pop_front() else {
                 break;
             };

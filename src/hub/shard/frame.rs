@@ -1,7 +1,7 @@
 //! What a group's members are sent in one write.
 
 use crate::event::Position;
-use crate::wire::Chunk;
+use crate::hub::signal::Part;
 use bytes::{Bytes, BytesMut};
 use std::iter::Peekable;
 
@@ -9,7 +9,8 @@ use std::iter::Peekable;
 #[derive(Debug)]
 pub(super) struct Frame {
     joined: Bytes,
-    parts: Vec<(Chunk, Option<Position>)>,
+    parts: Vec<Part>,
+    gaps: usize,
 }
 
 /// What a socket left of a frame: the rest of the chunk in which it was full.
@@ -19,18 +20,20 @@ pub(super) struct Rest {
     pub(super) bytes: Bytes,
     /// The id that the chunk tells, if it tells one: what comes after it is to be sent anew.
     pub(super) id: Option<Position>,
+    /// How many gaps were told up to its end.
+    pub(super) gaps: usize,
 }
 
 impl Frame {
-    /// A frame of the next chunks, of at most so many bytes unless the first has more; `None` where there are none.
+    /// A frame of the next parts, of at most so many bytes unless the first has more; `None` where there are none.
     pub(super) fn next(
-        chunks: &mut Peekable<impl Iterator<Item = (Chunk, Option<Position>)>>,
+        from: &mut Peekable<impl Iterator<Item = Part>>,
         most: usize,
     ) -> Option<Self> {
         let mut parts = Vec::new();
         let mut bytes = 0;
-        while let Some(part) = chunks.next_if(|(chunk, _)| {
-            bytes += chunk.framed().len();
+        while let Some(part) = from.next_if(|part| {
+            bytes += part.chunk.framed().len();
             parts.is_empty() || bytes <= most
         }) {
             parts.push(part);
@@ -38,24 +41,33 @@ impl Frame {
         (!parts.is_empty()).then(|| Self::new(parts))
     }
 
-    /// A frame of these chunks, of which there is at least one.
-    pub(super) fn new(parts: Vec<(Chunk, Option<Position>)>) -> Self {
+    /// A frame of these parts, of which there is at least one.
+    pub(super) fn new(parts: Vec<Part>) -> Self {
         let joined = match &*parts {
-            [(only, _)] => only.framed().clone(),
+            [only] => only.chunk.framed().clone(),
             parts => {
-                let size = parts.iter().map(|(chunk, _)| chunk.framed().len()).sum();
+                let size = parts.iter().map(|part| part.chunk.framed().len()).sum();
                 let mut joined = BytesMut::with_capacity(size);
                 parts
                     .iter()
-                    .for_each(|(chunk, _)| joined.extend_from_slice(chunk.framed()));
+                    .for_each(|part| joined.extend_from_slice(part.chunk.framed()));
                 joined.freeze()
             }
         };
-        Self { joined, parts }
+        Self {
+            joined,
+            gaps: gaps(&parts),
+            parts,
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.joined
+    }
+
+    /// How many gaps it tells of.
+    pub(super) fn gaps(&self) -> usize {
+        self.gaps
     }
 
     /// How many chunks it has.
@@ -65,21 +77,28 @@ impl Frame {
 
     /// The id that its last chunk tells.
     pub(super) fn id(&self) -> Option<Position> {
-        self.parts.last().and_then(|(_, id)| *id)
+        self.parts.last().and_then(|part| part.id)
     }
 
     /// What is left to a socket that took `written` bytes: of the chunk in which it stopped. Where it
     /// stopped between two, that is the whole of the next.
     pub(super) fn rest(&self, written: usize) -> Option<Rest> {
         let mut start = 0;
-        for (chunk, id) in &self.parts {
-            let end = start + chunk.framed().len();
+        for (at, part) in self.parts.iter().enumerate() {
+            let end = start + part.chunk.framed().len();
             if written < end {
-                let bytes = chunk.framed().slice(written - start..);
-                return Some(Rest { bytes, id: *id });
+                return Some(Rest {
+                    bytes: part.chunk.framed().slice(written - start..),
+                    id: part.id,
+                    gaps: gaps(&self.parts[..=at]),
+                });
             }
             start = end;
         }
         None
     }
+}
+
+fn gaps(parts: &[Part]) -> usize {
+    parts.iter().filter(|part| part.is_gap).count()
 }

@@ -5,7 +5,8 @@ use super::frame::Frame;
 use super::thread::{Shard, name_of};
 use super::{Back, Errand};
 use crate::hub::bell::Listening;
-use crate::hub::reader::{Progress, Reader, Signal};
+use crate::hub::reader::{Progress, Reader};
+use crate::hub::signal::Signal;
 use crate::wire::Form;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -108,8 +109,9 @@ impl Shard {
             1 => ALONE_BYTES,
             _ => SHARED_BYTES,
         };
-        let mut chunks = signal.chunks(form).peekable();
-        while let Some(frame) = Frame::next(&mut chunks, most) {
+        let mut parts = signal.parts(form).peekable();
+        while let Some(frame) = Frame::next(&mut parts, most) {
+            self.hub.make_room();
             self.send_frame(group, serial, &frame);
             if self.group(group, serial).is_none() || self.is_blocked(group) {
                 return; // its reader has gone back to where the socket was full
@@ -148,6 +150,7 @@ impl Shard {
         match written {
             Written::All => {
                 stats.bytes.fetch_add(frame.bytes().len() as u64, Relaxed);
+                self.hub.count_gaps(frame.gaps());
                 1
             }
             Written::Gone => {
@@ -168,6 +171,7 @@ impl Shard {
         let Some(rest) = frame.rest(written) else {
             return 1;
         };
+        self.hub.count_gaps(rest.gaps);
         let known = &mut self.conns[conn];
         known.keep(rest.bytes);
         known.told = rest.id.or(known.told);

@@ -8,7 +8,8 @@ use super::{Desk, Handed, Order, ShardStats};
 use crate::config::StreamSettings;
 use crate::hub::Shared;
 use crate::hub::bell::Ear;
-use crate::hub::reader::{Reader, heartbeat};
+use crate::hub::reader::Reader;
+use crate::hub::signal::{Part, heartbeat};
 use crate::wire::{self, Chunk, Closing, Form, LAST_CHUNK};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -296,7 +297,11 @@ impl Shard {
         let live = group.reader.as_mut().and_then(Reader::live_position);
         let (bytes, told) = heartbeat(group.form, live, known.told);
         // Nothing has to be sent anew after it: it has no id to go back to.
-        let frame = Frame::new(vec![(Chunk::new(&bytes), None)]);
+        let frame = Frame::new(vec![Part {
+            chunk: Chunk::new(&bytes),
+            id: None,
+            is_gap: false,
+        }]);
         self.conns[conn].told = told;
         self.write(conn, &frame);
     }

@@ -1,7 +1,7 @@
 //! A shard that is moved by hand.
 
 use super::*;
-use crate::event::{Feed, Message, Patterns, Position};
+use crate::event::{Data, Feed, Message, Patterns, Position};
 use crate::hub::shard::{Back, Errand};
 use crate::hub::{Hub, HubLimits, Joined, Signal, Start, Status, WindowLimits};
 use crate::log::{Append, Log, MemoryLimits, MemoryLog};
@@ -22,6 +22,10 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with_window(1 << 30).await
+    }
+
+    async fn with_window(bytes: u64) -> Self {
         let most = 1 << 30;
         let log = MemoryLog::new(MemoryLimits {
             bytes: most,
@@ -29,7 +33,7 @@ impl Bench {
             keys: 1,
         });
         let window = WindowLimits {
-            bytes: most as u64,
+            bytes,
             events: most,
         };
         let limits = HubLimits {
@@ -57,9 +61,16 @@ impl Bench {
     }
 
     async fn publish(&self, bytes: usize) -> Position {
+        self.publish_data(Data::Bytes(vec![b'x'; bytes].into()))
+            .await
+    }
+
+    async fn publish_data(&self, data: Data) -> Position {
         let feed: Feed = "a.b".parse().unwrap();
+        let mut message = Message::new(feed, "");
+        message.data = data;
         let append = Append {
-            message: Message::new(feed, vec![b'x'; bytes]),
+            message,
             idempotency_key: None,
         };
         let sequence = self.hub.log().append(append).await.unwrap().sequence;
@@ -248,4 +259,41 @@ async fn a_slow_socket_is_left_no_bytes_of_its_own() {
     };
     assert!(shared.contains(&rest.as_ptr()));
     assert!(end.ends_with(LAST_CHUNK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_counts_for_each_client_that_is_told() {
+    let mut bench = Bench::new().await;
+    let (one, _client) = bench.admit().await;
+    let (other, _other) = bench.admit().await;
+    let group = bench.shard.conns[one].group;
+    assert_eq!(group, bench.shard.conns[other].group);
+    bench.publish(1).await;
+    bench.publish_data(Data::Oversize { bytes: 9 }).await;
+    bench.shard.advance_all(group);
+    assert_eq!(bench.hub.shared.counters.gaps.get(), 2);
+    // Their sockets take no more than a part of the first; the gap waits.
+    bench.publish(LARGE).await;
+    bench.publish_data(Data::Oversize { bytes: 9 }).await;
+    bench.shard.advance_all(group);
+    assert_eq!(bench.hub.shared.counters.gaps.get(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_makes_room_for_what_a_shard_encodes() {
+    let size = 1 << 20;
+    let limit = 4 * size as u64;
+    let mut bench = Bench::with_window(limit).await;
+    let (conn, mut client) = bench.admit().await;
+    let group = bench.shard.conns[conn].group;
+    client.set_nonblocking(true).unwrap();
+    for _ in 0..6 {
+        bench.publish(size).await;
+        bench.shard.advance_all(group);
+        assert!(bench.hub.usage().bytes <= limit);
+        while bench.shard.conns[conn].is_blocked() {
+            let _ = std::io::copy(&mut client, &mut std::io::sink());
+            bench.shard.on_event(conn, false, true);
+        }
+    }
 }
