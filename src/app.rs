@@ -59,7 +59,8 @@ impl App {
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
         let connections = Connections::new(limits.max_connections);
-        let server = Server::bind(address, connections.clone())
+        let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
+        let server = Server::bind(address, connections.clone(), head_timeout)
             .map_err(|error| StartError::Listen { address, error })?;
         let log = match settings.nats.servers.is_empty() {
             true => Log::Memory(MemoryLog::new(memory_limits(&memory))),

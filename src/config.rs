@@ -143,6 +143,10 @@ pub struct LimitSettings {
     )]
     pub max_publishes: usize,
 
+    /// How long a client may take for the head of a request, in seconds; then its connection is closed.
+    #[arg(long = "head-timeout", env = "TIDINGS_HEAD_TIMEOUT", value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u16).range(1..=3600))]
+    pub head_timeout_seconds: u16,
+
     /// How long a publisher may take to send a body, in seconds; then it is answered with 408.
     #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
     pub body_timeout_seconds: u16,

@@ -21,8 +21,6 @@ use tower::util::Oneshot;
 /// Connections that the kernel holds until they are accepted. A thousand, tokio's default, is too few when
 /// all clients come back at once: those beyond wait for their next SYN, for a second and more.
 const BACKLOG: u32 = 4096;
-/// How long a client may take for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request over HTTP/1, and of a header list over HTTP/2, in bytes.
 const MAX_HEAD: usize = 32 << 10;
 /// Requests at once on an HTTP/2 connection.
@@ -46,11 +44,17 @@ pub(crate) enum Drain {
 pub(crate) struct Server {
     listener: TcpListener,
     connections: Connections,
+    head_timeout: Duration,
 }
 
 impl Server {
-    /// Listens on `address`, for as many connections at once as there are places.
-    pub(crate) fn bind(address: SocketAddr, connections: Connections) -> io::Result<Self> {
+    /// Listens on `address`, for as many connections at once as there are places; each may take the time given
+    /// for the head of a request.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        connections: Connections,
+        head_timeout: Duration,
+    ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -61,6 +65,7 @@ impl Server {
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
             connections,
+            head_timeout,
         })
     }
 
@@ -70,7 +75,7 @@ impl Server {
 
     /// Serves until told to drain, and returns when every connection has ended.
     pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
-        let builder = builder();
+        let builder = builder(self.head_timeout);
         let graceful = GracefulShutdown::new();
         loop {
             let (stream, permit) = tokio::select! {
@@ -78,7 +83,7 @@ impl Server {
                 _ = drain.wait_for(|drain| *drain == Drain::Yes) => break,
             };
             let slot = Slot::default();
-            let socket = Socket::new(stream, permit, slot.clone());
+            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout);
             let service = Routes {
                 router: router.clone(),
                 slot,
@@ -182,12 +187,12 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(head_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD);
     builder
         .http2()
