@@ -2,6 +2,7 @@
 
 mod access;
 mod batch;
+mod body;
 mod handoff;
 mod health;
 mod negotiate;
@@ -16,7 +17,7 @@ pub(crate) use server::{Drain, Server};
 use crate::auth::Access;
 use crate::config::StreamSettings;
 use crate::hub::{Hub, Shards};
-use crate::publish::Publisher;
+use crate::publish::{BodyBudget, Publisher};
 use access::Callers;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request};
@@ -46,6 +47,7 @@ pub(crate) struct Service {
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
     pub(crate) body_timeout: Duration,
+    pub(crate) bodies: BodyBudget,
 }
 
 /// All routes.
