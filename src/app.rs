@@ -6,7 +6,7 @@ use crate::http::{Drain, Server, Service, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Connections, HubCounters, Metrics};
-use crate::publish::Publisher;
+use crate::publish::{BodyBudget, Publisher};
 use crate::wire::Closing;
 use axum::Router;
 use std::io;
@@ -43,6 +43,16 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The largest body would never be taken.
+    #[error(
+        "--publish-bytes {bytes} is less than the largest body that may come, {body} bytes (--max-batch-bytes, --max-event-bytes): it would never be taken"
+    )]
+    PublishBytes {
+        /// What all bodies may hold.
+        bytes: usize,
+        /// What one may.
+        body: usize,
+    },
     /// The threads that serve streams can't be started.
     #[error("can't start the threads that serve streams (--shards): {0}")]
     Shards(io::Error),
@@ -66,6 +76,8 @@ impl App {
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
         let connections = Connections::new(limits.max_connections);
+        let bodies = body_budget(&limits)?;
+        let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
         let log = match settings.nats.servers.is_empty() {
             true => Log::Memory(MemoryLog::new(memory_limits(&memory))),
             false => Log::JetStream(JetStreamLog::new(
@@ -73,7 +85,7 @@ impl App {
                 settings.limits.max_event_bytes,
             )?),
         };
-        let server = Server::bind(address, connections.clone())
+        let server = Server::bind(address, connections.clone(), head_timeout)
             .map_err(|error| StartError::Listen { address, error })?;
         let (counters, log_counters) = (HubCounters::default(), log.counters());
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
@@ -88,6 +100,7 @@ impl App {
             shards.clone(),
             log_counters,
             connections,
+            bodies.clone(),
         );
         let ending = watch::Sender::new(None);
         let service = Service {
@@ -107,6 +120,7 @@ impl App {
             max_event_bytes: limits.max_event_bytes,
             max_batch_bytes: limits.max_batch_bytes,
             body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
+            bodies,
         };
         Ok(Self {
             server,
@@ -174,6 +188,15 @@ fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
             events: usize::try_from(memory.window_events).unwrap_or(usize::MAX),
         },
         readers: limits.max_streams,
+    }
+}
+
+fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
+    let bytes = limits.publish_bytes;
+    let body = limits.max_batch_bytes.max(limits.max_event_bytes);
+    match bytes < body {
+        true => Err(StartError::PublishBytes { bytes, body }),
+        false => Ok(BodyBudget::new(bytes)),
     }
 }
 

@@ -126,6 +126,11 @@ pub struct LimitSettings {
     #[arg(long, env = "TIDINGS_MAX_BATCH_BYTES", value_name = "BYTES", default_value_t = 16 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_batch_bytes: usize,
 
+    /// What the bodies of all publishes under way may hold together, in bytes: at least as much as a batch and
+    /// an event may have. Where it is used up, publishes are answered with 503.
+    #[arg(long, env = "TIDINGS_PUBLISH_BYTES", value_name = "BYTES", default_value_t = 128 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub publish_bytes: usize,
+
     /// Patterns that one stream may ask for.
     #[arg(
         long,
@@ -166,7 +171,12 @@ pub struct LimitSettings {
     )]
     pub max_publishes: usize,
 
-    /// How long a publisher may take to send a body, in seconds; then it is answered with 408.
+    /// How long a client may take for the head of a request, in seconds; then its connection is closed.
+    #[arg(long = "head-timeout", env = "TIDINGS_HEAD_TIMEOUT", value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u16).range(1..=3600))]
+    pub head_timeout_seconds: u16,
+
+    /// How long a publisher may take to send a body, in seconds; then it is answered with 408. One that takes
+    /// nothing of a batch's answer for as long is cut off.
     #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
     pub body_timeout_seconds: u16,
 }

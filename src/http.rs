@@ -2,6 +2,7 @@
 
 mod access;
 mod batch;
+mod body;
 mod examples;
 mod handoff;
 mod health;
@@ -18,7 +19,7 @@ pub(crate) use server::{Drain, Server};
 use crate::auth::Access;
 use crate::config::StreamSettings;
 use crate::hub::{Hub, Shards};
-use crate::publish::Publisher;
+use crate::publish::{BodyBudget, Publisher};
 use access::Callers;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request};
@@ -26,7 +27,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use http::request::Parts;
-use http::{StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body;
 use percent_encoding::percent_decode_str;
 use problem::Problem;
@@ -48,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
     pub(crate) body_timeout: Duration,
+    pub(crate) bodies: BodyBudget,
 }
 
 /// All routes.
@@ -67,7 +69,7 @@ pub(crate) fn router(service: Service) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it
         .layer(from_fn_with_state(callers, access::guard))
-        .layer(from_fn(close_after_open_end))
+        .layer(from_fn(finish))
         .with_state(service)
 }
 
@@ -102,15 +104,35 @@ async fn method_not_allowed(uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
-/// Promises no further use of a connection whose end ends the body: over HTTP/1.0, which has no chunks.
-async fn close_after_open_end(request: Request, next: Next) -> Response {
+/// What holds for the answers of all routes.
+async fn finish(request: Request, next: Next) -> Response {
     let version = request.version();
     let mut response = next.run(request).await;
-    if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+    if version == Version::HTTP_10 {
+        close_after_open_end(&mut response);
+    }
+    forbid_guessing(response.headers_mut());
+    response
+}
+
+/// Promises no further use of a connection whose end ends the body: over HTTP/1.0, which has no chunks.
+fn close_after_open_end(response: &mut Response) {
+    if response.body().size_hint().exact().is_none() {
         // To one in HTTP/1.1 hyper would add `Connection: keep-alive` where the client has asked for it.
         *response.version_mut() = Version::HTTP_10;
     }
-    response
+}
+
+/// Tells browsers to take the content type at its word: answers quote what was sent. Streams are told apart
+/// by theirs, and bear nothing that they need not.
+fn forbid_guessing(headers: &mut HeaderMap) {
+    let is_stream = |form| form == "text/event-stream";
+    if !headers.get(header::CONTENT_TYPE).is_some_and(is_stream) {
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+    }
 }
 
 /// The query's parameters, in order.

@@ -2,6 +2,7 @@
 
 use crate::hub::{ShardStats, Shards, Usage};
 use crate::log::LogCounters;
+use crate::publish::BodyBudget;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -71,6 +72,7 @@ impl Metrics {
         shards: Arc<Shards>,
         log: Option<Arc<LogCounters>>,
         connections: Connections,
+        bodies: BodyBudget,
     ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
         let mut count =
@@ -101,11 +103,17 @@ impl Metrics {
             "Times that --max-connections was reached and the next connection had to wait",
             &connections.full,
         );
+        count(
+            "publish_bytes_refused",
+            "Bodies of publishes refused because --publish-bytes was used up",
+            bodies.refused(),
+        );
         registry.register_collector(Box::new(Looked {
             usage,
             shards,
             log,
             connections,
+            bodies,
         }));
         Self { registry }
     }
@@ -125,6 +133,7 @@ struct Looked<F> {
     shards: Arc<Shards>,
     log: Option<Arc<LogCounters>>,
     connections: Connections,
+    bodies: BodyBudget,
 }
 
 impl<F> fmt::Debug for Looked<F> {
@@ -140,6 +149,12 @@ impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
             "http_connections",
             "Open connections, those of streams among them",
             self.connections.open() as u64,
+        )?;
+        gauge(
+            &mut encoder,
+            "publish_bytes",
+            "Bytes that the bodies of publishes under way hold",
+            self.bodies.held() as u64,
         )?;
         self.usage(&mut encoder)?;
         self.fan_out(&mut encoder)?;

@@ -1,5 +1,11 @@
 //! The only door in: authorise, validate, append.
 
+mod budget;
+#[cfg(test)]
+mod tests;
+
+pub use budget::{BodyBudget, Share, UsedUp};
+
 use crate::auth::{Access, Denied};
 use crate::event::{Data, Feed, Message, Position};
 use crate::hub::{Entry, Hub};
@@ -7,9 +13,6 @@ use crate::log::{Append, AppendError, Appended, LogError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError};
-
-#[cfg(test)]
-mod tests;
 
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;

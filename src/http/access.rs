@@ -2,7 +2,8 @@
 //!
 //! A server without authentication trusts everything on its own machine, and nothing else: a page from
 //! elsewhere, open in a browser here, must not reach it. Such a page's requests bear its `Origin`, or, where
-//! it had its own name resolved to this machine (DNS rebinding), its `Host`.
+//! it had its own name resolved to this machine (DNS rebinding), its `Host`; those of its images and scripts
+//! have `Sec-Fetch-Site` alone.
 
 use super::problem::Problem;
 use axum::extract::{Request, State};
@@ -10,13 +11,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use std::net::Ipv4Addr;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, last-event-id",
 );
@@ -37,9 +39,11 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    if callers == Callers::Loopback
-        && let Err(problem) = from_here(&request)
-    {
+    let allowed = has_host(&request).and_then(|()| match callers {
+        Callers::Loopback => from_here(&request),
+        Callers::Everyone => Ok(()),
+    });
+    if let Err(problem) = allowed {
         return problem.into_response();
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -85,33 +89,43 @@ fn allow_origin(headers: &mut HeaderMap, callers: Callers, origin: Option<Header
     }
 }
 
+/// An HTTP/1.1 request names its host, once (RFC 9112, section 3.2).
+fn has_host(request: &Request) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    match request.version() == Version::HTTP_11 && hosts != 1 {
+        true => Err(Problem::bad_request(
+            "a request over HTTP/1.1 has one `Host` header, no more and no less",
+        )),
+        false => Ok(()),
+    }
+}
+
 fn from_here(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
-    let mut hosts: Vec<&str> = request
-        .uri()
-        .authority()
-        .map(Authority::as_str)
-        .into_iter()
-        .collect();
-    for value in headers.get_all(header::HOST) {
-        hosts.push(value.to_str().unwrap_or("?"));
-    }
+    let authority = request.uri().authority().map(Authority::as_str);
+    let hosts = authority.into_iter().chain(texts(headers, header::HOST));
     for host in hosts {
-        let authority = host.parse::<Authority>();
-        if !authority.is_ok_and(|authority| is_loopback(authority.host())) {
+        if !is_authority_here(host) {
             return Err(refused("Host", host));
         }
     }
-    for value in headers.get_all(header::ORIGIN) {
-        let origin = value.to_str().unwrap_or("?");
-        if !origin
-            .parse::<Uri>()
-            .is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some_and(is_loopback))
-        {
+    for origin in texts(headers, header::ORIGIN) {
+        if !is_origin_here(origin) {
             return Err(refused("Origin", origin));
         }
     }
+    // Where there is an `Origin`, it says more: a page on another port of this machine is `same-site`.
+    for site in texts(headers, SEC_FETCH_SITE) {
+        if !headers.contains_key(header::ORIGIN) && !matches!(site, "same-origin" | "none") {
+            return Err(refused("Sec-Fetch-Site", site));
+        }
+    }
     Ok(())
+}
+
+fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter();
+    values.map(|value| value.to_str().unwrap_or("?"))
 }
 
 fn refused(header: &str, value: &str) -> Problem {
@@ -122,12 +136,37 @@ fn refused(header: &str, value: &str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, detail)
 }
 
+/// Whether an origin is of this machine, and written as browsers do: scheme, host and port, and nothing else
+/// (RFC 6454, section 6.2).
+fn is_origin_here(origin: &str) -> bool {
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(is_authority_here)
+}
+
+/// A host of this machine, with or without a port.
+fn is_authority_here(text: &str) -> bool {
+    // A colon within brackets is of an address.
+    let (host, port) = match text
+        .rsplit_once(':')
+        .filter(|(_, port)| !port.ends_with(']'))
+    {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_loopback(host) && port.is_none_or(is_port)
+}
+
 /// `localhost` and names below it (RFC 6761, section 6.3), 127.0.0.0/8 and ::1.
 fn is_loopback(host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let name = host.strip_suffix('.').unwrap_or(&host);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     name == "localhost"
-        || name.ends_with(".localhost")
+        || name.ends_with(".localhost") && name.bytes().all(plain)
         || name == "[::1]"
         || name
             .parse::<Ipv4Addr>()
@@ -158,8 +197,49 @@ mod tests {
             "[::]",
             "127.1",
             "10.0.0.1",
+            "evil.com@app.localhost",
+            "evil.com/.localhost",
         ] {
             assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port_and_nothing_else() {
+        for authority in ["localhost", "localhost:1", "[::1]", "[::1]:65535"] {
+            assert!(is_authority_here(authority), "{authority}");
+        }
+        for authority in [
+            "",
+            ":80",
+            "localhost:",
+            "localhost:abc",
+            "localhost:+80",
+            "localhost:65536",
+            "localhost:80:80",
+            "a@localhost",
+            "localhost/",
+            "::1",
+            "[::1]80",
+        ] {
+            assert!(!is_authority_here(authority), "{authority}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_of_the_web_and_an_authority() {
+        for origin in ["http://localhost", "https://127.0.0.1:1"] {
+            assert!(is_origin_here(origin), "{origin}");
+        }
+        for origin in [
+            "localhost",
+            "file://localhost",
+            "http:localhost",
+            "http://http://localhost",
+            "http://localhost/",
+            "http://localhost?",
+        ] {
+            assert!(!is_origin_here(origin), "{origin}");
         }
     }
 }

@@ -1,22 +1,28 @@
 //! `POST /feeds`: many events, one a line.
 
+use super::body::{Whole, read};
 use super::problem::Problem;
-use super::publish::{parse_content_type, parse_feed, parse_key, parse_kind, read, receipt, text};
+use super::publish::{parse_content_type, parse_feed, parse_key, parse_kind, receipt, text};
+use super::server::Cut;
 use super::{Params, Service};
 use crate::event::{EventType, Message};
 use crate::publish::Publisher;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::future::{FutureExt, ready};
+use futures::stream::{StreamExt, unfold};
 use http::{HeaderMap, StatusCode, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::convert::Infallible;
 use std::fmt;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 /// How many fields a line may have.
 const FIELDS: usize = 7;
@@ -26,6 +32,7 @@ const PIPELINE: usize = 64;
 pub(super) async fn many(
     State(service): State<Service>,
     params: Params,
+    cut: Option<Extension<Cut>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -41,17 +48,87 @@ pub(super) async fn many(
     }
     let max = service.max_batch_bytes;
     let body = read(&service, &headers, body, max, "a batch").await?;
-    let publisher = service.publisher;
-    let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
-    let results = futures::stream::iter(lines(body))
-        .map(move |line| publish_line(publisher.clone(), line))
-        .buffered(pipeline)
-        .map(Ok::<_, Infallible>);
+    let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
+    tokio::spawn(publish_lines(service.publisher, body, answer));
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
-        Body::from_stream(results),
+        Body::from_stream(ReceiverStream::new(results)),
     )
         .into_response())
+}
+
+/// A line's result, or why none comes any more.
+type Outcome = Result<String, Untaken>;
+type Place = mpsc::OwnedPermit<Outcome>;
+
+/// A client has taken nothing of its answer for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has taken nothing of the answer for too long")]
+struct Untaken;
+
+/// The results of a batch on their way to its client.
+struct Answer {
+    results: mpsc::Sender<Outcome>,
+    /// The place for the error that ends an answer.
+    last: Option<Place>,
+    patience: Duration,
+    cut: Option<Cut>,
+}
+
+impl Answer {
+    fn new(patience: Duration, cut: Option<Cut>) -> (Self, mpsc::Receiver<Outcome>) {
+        // As many again as are under way: one who waits for a place waits for the client alone.
+        let (results, taken) = mpsc::channel(2 * PIPELINE + 1);
+        let last = results.clone().try_reserve_owned().ok();
+        let answer = Self {
+            results,
+            last,
+            patience,
+            cut,
+        };
+        (answer, taken)
+    }
+
+    /// A place for one more result; `None` once the client is gone, or has taken nothing for too long.
+    async fn place(&mut self) -> Option<Place> {
+        let place = self.results.clone().reserve_owned();
+        if let Ok(place) = tokio::time::timeout(self.patience, place).await {
+            return place.ok();
+        }
+        if let Some(last) = self.last.take() {
+            last.send(Err(Untaken));
+        }
+        // Over HTTP/1 that error is not looked at before all else is written.
+        if let Some(cut) = &self.cut {
+            cut.now();
+        }
+        None
+    }
+}
+
+/// Publishes lines for as long as somebody takes their results. A line begins once there is a place for its
+/// result, so that none that is under way has to wait for the client.
+async fn publish_lines(publisher: Publisher, body: Whole, answer: Answer) {
+    let Whole { bytes, share } = body;
+    let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
+    let gone = answer.results.clone();
+    let places = unfold((lines(bytes), answer), async |(mut lines, mut answer)| {
+        let line = lines.next()?;
+        let place = answer.place().await?;
+        Some(((line, place), (lines, answer)))
+    });
+    let publish = places
+        .map(|(line, place)| publish_line(publisher.clone(), line).map(|result| (place, result)))
+        .buffered(pipeline)
+        .for_each(|(place, result)| {
+            place.send(Ok(result));
+            ready(())
+        });
+    tokio::select! {
+        () = publish => {}
+        () = gone.closed() => {}
+    }
+    drop(share); // the lines are let go
 }
 
 /// The lines of a batch that are not blank.

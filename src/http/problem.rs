@@ -3,7 +3,7 @@
 use crate::auth::Denied;
 use crate::event::{InvalidName, InvalidPatterns};
 use crate::log::AppendError;
-use crate::publish::PublishError;
+use crate::publish::{PublishError, UsedUp};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -11,11 +11,16 @@ use serde::Serialize;
 /// After how many seconds a client may try again what can't be done now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
+/// The longest detail that is told, in bytes.
+const MAX_DETAIL_BYTES: usize = 1024;
+
 /// What went wrong with a request, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) detail: String,
+    /// Whether the request's body was left unread, and its connection is of no more use.
+    pub(crate) close: bool,
 }
 
 /// The members of RFC 9457, section 3.1; `type` is `about:blank`, so that `title` is the status' own.
@@ -28,8 +33,18 @@ struct Body<'a> {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        Self { status, detail }
+        Self {
+            status,
+            detail: shortened(detail.into()),
+            close: false,
+        }
+    }
+
+    pub(crate) fn closing(self) -> Self {
+        Self {
+            close: true,
+            ..self
+        }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -54,12 +69,23 @@ impl Problem {
     }
 }
 
+/// A detail quotes what was sent, which may be as large as a batch: what is too long loses its middle.
+fn shortened(detail: String) -> String {
+    if detail.len() <= MAX_DETAIL_BYTES {
+        return detail;
+    }
+    let (first, last) = (MAX_DETAIL_BYTES / 2, MAX_DETAIL_BYTES / 4);
+    let first = &detail[..detail.floor_char_boundary(first)];
+    let last = &detail[detail.ceil_char_boundary(detail.len() - last)..];
+    format!("{first} … {last}")
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let form = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, self.json()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, form);
-        if self.status == StatusCode::REQUEST_TIMEOUT {
+        if self.close {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -84,6 +110,12 @@ impl From<InvalidPatterns> for Problem {
 impl From<Denied> for Problem {
     fn from(error: Denied) -> Self {
         Self::new(StatusCode::FORBIDDEN, error.to_string())
+    }
+}
+
+impl From<UsedUp> for Problem {
+    fn from(error: UsedUp) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).closing()
     }
 }
 

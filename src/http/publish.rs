@@ -1,5 +1,6 @@
 //! `POST /feeds/{feed}`: one event.
 
+use super::body::read;
 use super::problem::Problem;
 use super::{Name, Params, Service};
 use crate::event::{EventType, Feed, InvalidMeta, Key, Message};
@@ -7,9 +8,7 @@ use crate::publish::Published;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 /// The longest content type kept, in bytes.
@@ -41,78 +40,15 @@ pub(super) async fn one(
         .transpose()?;
     let idempotency_key = text(&headers, "idempotency-key")?.map(str::to_owned);
     let max = service.max_event_bytes;
-    let data = read(&service, &headers, body, max, "an event").await?;
-    // Copied: a slice would keep the connection's whole read buffer for as long as the event is kept.
-    let data = Bytes::copy_from_slice(&data);
+    let body = read(&service, &headers, body, max, "an event").await?;
     let message = Message {
         kind,
         key,
         content_type,
-        ..Message::new(feed, data)
+        ..Message::new(feed, body.bytes.clone())
     };
     let published = service.publisher.publish(message, idempotency_key).await?;
     Ok((status(&published), json(receipt(&published))).into_response())
-}
-
-/// A body in whole: of at most `max` bytes, without any coding, and sent within the time that a body may take.
-pub(super) async fn read(
-    service: &Service,
-    headers: &HeaderMap,
-    body: Body,
-    max: usize,
-    what: &str,
-) -> Result<Bytes, Problem> {
-    check_codings(headers)?;
-    let whole = Limited::new(body, max).collect();
-    let Ok(read) = tokio::time::timeout(service.body_timeout, whole).await else {
-        let seconds = service.body_timeout.as_secs();
-        let detail = format!(
-            "the body was not sent within {seconds} s, as long as it may take; nothing was stored"
-        );
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-    };
-    match read {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!(
-                "the body is larger than {what} may be: this server takes at most {max} bytes"
-            );
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
-        }
-        Err(error) => Err(Problem::bad_request(format!(
-            "the body ended early: {error}"
-        ))),
-    }
-}
-
-/// Refuses transfer codings besides `chunked` (RFC 9112, section 6.1), which hyper leaves in the body, and content
-/// codings (RFC 9110, section 8.4), of which readers would not be told.
-fn check_codings(headers: &HeaderMap) -> Result<(), Problem> {
-    let mut transfer = codings(headers, header::TRANSFER_ENCODING);
-    let first = transfer.next();
-    let plain = first.is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-    if !plain || transfer.next().is_some() {
-        return Err(Problem::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "the only `Transfer-Encoding` that this server reads is `chunked`, once",
-        ));
-    }
-    let is_identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
-    match codings(headers, header::CONTENT_ENCODING).all(is_identity) {
-        true => Ok(()),
-        false => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "this server reads bodies as they are, without a `Content-Encoding`",
-        )),
-    }
-}
-
-fn codings(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    let fields = headers.get_all(name).iter();
-    fields
-        .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|coding| !coding.is_empty())
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {

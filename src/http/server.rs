@@ -12,21 +12,23 @@ use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
 /// Connections that the kernel holds until they are accepted. A thousand, tokio's default, is too few when
 /// all clients come back at once: those beyond wait for their next SYN, for a second and more.
 const BACKLOG: u32 = 4096;
-/// How long a client may take for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request over HTTP/1, and of a header list over HTTP/2, in bytes.
 const MAX_HEAD: usize = 32 << 10;
 /// Requests at once on an HTTP/2 connection.
 const MAX_HTTP2_STREAMS: u32 = 250;
+/// How much of one body, and of all bodies of a connection, may come over HTTP/2 before anyone reads it, in bytes.
+const HTTP2_STREAM_WINDOW: u32 = 128 << 10;
+const HTTP2_CONNECTION_WINDOW: u32 = 256 << 10;
 /// An HTTP/2 connection is asked for a sign of life this often, and closed when none comes.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// After an error of the listener itself, such as too many open files.
@@ -46,11 +48,32 @@ pub(crate) enum Drain {
 pub(crate) struct Server {
     listener: TcpListener,
     connections: Connections,
+    head_timeout: Duration,
+}
+
+/// Ends a connection over HTTP/1 that its client has left standing; found among the request's extensions.
+/// Cloning it gives another handle.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cut(Arc<Notify>);
+
+impl Cut {
+    pub(super) fn now(&self) {
+        self.0.notify_one();
+    }
+
+    async fn wanted(&self) {
+        self.0.notified().await;
+    }
 }
 
 impl Server {
-    /// Listens on `address`, for as many connections at once as there are places.
-    pub(crate) fn bind(address: SocketAddr, connections: Connections) -> io::Result<Self> {
+    /// Listens on `address`, for as many connections at once as there are places; each may take the time given
+    /// for the head of a request.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        connections: Connections,
+        head_timeout: Duration,
+    ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -61,6 +84,7 @@ impl Server {
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
             connections,
+            head_timeout,
         })
     }
 
@@ -70,7 +94,7 @@ impl Server {
 
     /// Serves until told to drain, and returns when every connection has ended.
     pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
-        let builder = builder();
+        let builder = builder(self.head_timeout);
         let graceful = GracefulShutdown::new();
         loop {
             let (stream, permit) = tokio::select! {
@@ -78,18 +102,23 @@ impl Server {
                 _ = drain.wait_for(|drain| *drain == Drain::Yes) => break,
             };
             let slot = Slot::default();
-            let socket = Socket::new(stream, permit, slot.clone());
+            let cut = Cut::default();
+            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout);
             let service = Routes {
                 router: router.clone(),
                 slot,
+                cut: cut.clone(),
             };
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
             let connection = graceful.watch(connection.into_owned());
             tokio::spawn(async move {
                 // One that breaks is the client's business, and one whose socket a shard has taken ends like
                 // that too: nothing is lost by either.
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended");
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended");
+                    },
+                    () = cut.wanted() => tracing::debug!("a connection was cut off"),
                 }
             });
         }
@@ -155,6 +184,7 @@ impl Server {
 struct Routes {
     router: Router,
     slot: Slot,
+    cut: Cut,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Routes {
@@ -166,6 +196,9 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
         // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
         if request.version() == Version::HTTP_11 {
             request.extensions_mut().insert(self.slot.clone());
+        }
+        if request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(self.cut.clone());
         }
         self.router.clone().oneshot(request)
     }
@@ -182,16 +215,18 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(head_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(HTTP2_PING)

@@ -153,8 +153,10 @@ fn after_id(text: &str) -> (Start, Option<String>) {
 }
 
 fn last(text: &str) -> Result<usize, Problem> {
+    // `usize::from_str` would take a sign and leading zeros.
+    let plain = text == "0" || !text.starts_with(['0', '+']);
     let parsed = text.parse().ok().filter(|count| *count <= MAX_LAST);
-    parsed.ok_or_else(|| {
+    parsed.filter(|_| plain).ok_or_else(|| {
         Problem::bad_request(format!(
             "`last` is how many of the newest events to begin with, 0 to {MAX_LAST}"
         ))

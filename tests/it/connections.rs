@@ -52,6 +52,41 @@ async fn beyond_the_limit_a_connection_waits_for_another_to_end() {
 }
 
 #[tokio::test]
+async fn a_connection_that_does_not_show_its_version_in_time_is_ended() {
+    let replica = Replica::start(&["--head-timeout", "1", "--shards", "0"]).await;
+    let mut reader = stream(replica.address).await;
+    let beginnings = [
+        "",
+        "P",
+        "PRI * HTTP/2.0\r\n\r\nSM",
+        "PRI * HTTP/1.1\r\n",
+        "GET / HT",
+    ];
+    let raws = beginnings.map(|beginning| Raw::send(replica.address, beginning));
+    for mut raw in futures::future::join_all(raws).await {
+        raw.rest().await;
+    }
+    // One that has is not.
+    replica.publish("a", "still here").await;
+    assert!(reader.body_until("\n\n").await.contains("still here"));
+}
+
+#[tokio::test]
+async fn a_version_may_be_shown_bit_by_bit() {
+    let replica = Replica::start(&[]).await;
+    let mut raw = Raw::send(replica.address, "P").await;
+    for part in [
+        "OST /feeds/a ",
+        "HTTP/1.1\r\nHost: localhost\r\n",
+        "Content-Length: 1\r\n\r\n",
+        "x",
+    ] {
+        raw.write(part).await;
+    }
+    assert_eq!(raw.head().await.status, "HTTP/1.1 201 Created");
+}
+
+#[tokio::test]
 async fn running_out_of_open_files_is_told_and_survived() {
     let mut server = Program::with_open_files(64, &["--listen", "127.0.0.1:0"]);
     let address = server.address().await;

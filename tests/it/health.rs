@@ -1,6 +1,6 @@
 //! Probes and metrics.
 
-use crate::call::get;
+use crate::call::{get, post};
 use crate::replica::Replica;
 use crate::sse::Stream;
 use std::collections::HashMap;
@@ -42,6 +42,17 @@ async fn the_front_page_says_how_to_read_and_publish_by_the_name_that_the_client
     assert!(!page.text.contains("curl -d"), "{page:?}");
     let page = get(&replica, "/", &[("Host", "it's")]).await;
     assert!(page.text.contains("http://<this address>/"), "{page:?}");
+}
+
+#[tokio::test]
+async fn no_answer_is_to_be_taken_for_something_else_by_a_browser() {
+    let replica = Replica::start(&[]).await;
+    for path in ["/", "/livez", "/readyz", "/metrics", "/<script>"] {
+        let answer = get(&replica, path, &[]).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+    let receipt = post(&replica, "/feeds/a", &[], "x").await;
+    assert_eq!(receipt.header("x-content-type-options"), Some("nosniff"));
 }
 
 /// The value of each sample, and the type of each family.

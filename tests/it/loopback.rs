@@ -24,6 +24,8 @@ async fn a_name_that_was_made_to_point_here_is_refused() {
         "127.0.0.1.evil.example",
         "10.0.0.1",
         "[::2]",
+        "evil.example@localhost",
+        "localhost:abc",
         "",
     ] {
         let headers = [("Host", host)];
@@ -80,6 +82,9 @@ async fn a_page_from_elsewhere_can_neither_read_nor_publish() {
         "file://",
         "chrome-extension://abc",
         "localhost",
+        "http://evil.example@localhost",
+        "http://localhost/evil",
+        "file://localhost",
     ] {
         let headers = [("Origin", origin)];
         refused(&get(&replica, "/feeds/a", &headers).await, origin);
@@ -94,6 +99,39 @@ async fn a_page_from_elsewhere_can_neither_read_nor_publish() {
         );
     }
     assert_eq!(replica.publish("a", "first").await.sequence(), 1);
+}
+
+#[tokio::test]
+async fn an_image_or_a_script_of_a_page_elsewhere_is_not_served() {
+    let replica = Replica::start(&[]).await;
+    for site in ["cross-site", "same-site"] {
+        for path in ["/feeds/a", "/metrics", "/"] {
+            let headers = [("Sec-Fetch-Site", site)];
+            refused(&get(&replica, path, &headers).await, site);
+        }
+        // A page that may read the answers says which it is.
+        let headers = [
+            ("Sec-Fetch-Site", site),
+            ("Origin", "http://localhost:3000"),
+        ];
+        assert_eq!(get(&replica, "/livez", &headers).await.status, 200);
+    }
+    for site in ["same-origin", "none"] {
+        let headers = [("Sec-Fetch-Site", site)];
+        assert_eq!(get(&replica, "/livez", &headers).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn over_http_1_1_a_request_names_one_host() {
+    for grants in [&[][..], &["--anonymous-subscribe", ">"]] {
+        let replica = Replica::start(grants).await;
+        for hosts in ["", "Host: localhost\r\nHost: localhost\r\n"] {
+            let request = format!("GET /livez HTTP/1.1\r\n{hosts}\r\n");
+            let mut raw = Raw::send(replica.address, &request).await;
+            assert_eq!(raw.head().await.status, "HTTP/1.1 400 Bad Request");
+        }
+    }
 }
 
 #[tokio::test]

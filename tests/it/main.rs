@@ -15,6 +15,7 @@ mod unreadable;
 mod anonymous;
 mod batch;
 mod bench;
+mod bodies;
 mod bytes;
 mod cli;
 mod conformance;

@@ -181,6 +181,8 @@ async fn what_can_never_succeed_is_400_and_says_what_would_be_right() {
         ("/feeds?feed=%ff", "UTF-8"),
         ("/feeds?feed=a&feed=b&feed=c", "3 patterns"),
         ("/feeds/a?feed=b", "`/feeds?feed=P1&feed=P2`"),
+        ("/feeds/a?last=%2B3", "`last` is how many"),
+        ("/feeds/a?last=03", "`last` is how many"),
         ("/feeds/a?after=start&last=1", "`after` and `last`"),
         ("/feeds/a?lastEventId=1-aaaaaa&last=1", "`after` and `last`"),
         ("/feeds/a?last=1001", "1000"),
