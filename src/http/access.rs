@@ -18,6 +18,7 @@ const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, last-event-id",
@@ -114,9 +115,12 @@ fn from_here(request: &Request) -> Result<(), Problem> {
             return Err(refused("Origin", origin));
         }
     }
-    // Where there is an `Origin`, it says more: a page on another port of this machine is `same-site`.
+    // Where there is an `Origin`, it says more: a page on another port of this machine is `same-site`. And who
+    // follows a link has left the page that it was on.
+    let follows_link = texts(headers, SEC_FETCH_DEST).eq(["document"]);
     for site in texts(headers, SEC_FETCH_SITE) {
-        if !headers.contains_key(header::ORIGIN) && !matches!(site, "same-origin" | "none") {
+        let is_ours = follows_link || matches!(site, "same-origin" | "none");
+        if !headers.contains_key(header::ORIGIN) && !is_ours {
             return Err(refused("Sec-Fetch-Site", site));
         }
     }

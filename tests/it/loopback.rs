@@ -109,6 +109,9 @@ async fn an_image_or_a_script_of_a_page_elsewhere_is_not_served() {
             let headers = [("Sec-Fetch-Site", site)];
             refused(&get(&replica, path, &headers).await, site);
         }
+        // Who follows a link is shown the page.
+        let follows = [("Sec-Fetch-Site", site), ("Sec-Fetch-Dest", "document")];
+        assert_eq!(get(&replica, "/", &follows).await.status, 200);
         // A page that may read the answers says which it is.
         let headers = [
             ("Sec-Fetch-Site", site),
