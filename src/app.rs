@@ -1,7 +1,7 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 use crate::auth::Access;
-use crate::config::{LimitSettings, MemorySettings, Settings};
+use crate::config::{LimitSettings, MemorySettings, NatsSettings, Settings};
 use crate::http::{Drain, Server, Service, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
@@ -78,13 +78,7 @@ impl App {
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
-        let log = match settings.nats.servers.is_empty() {
-            true => Log::Memory(MemoryLog::new(memory_limits(&memory))),
-            false => Log::JetStream(JetStreamLog::new(
-                settings.nats,
-                settings.limits.max_event_bytes,
-            )?),
-        };
+        let log = log(settings.nats, &memory, limits.max_event_bytes)?;
         let server = Server::bind(address, connections.clone(), head_timeout)
             .map_err(|error| StartError::Listen { address, error })?;
         let (counters, log_counters) = (HubCounters::default(), log.counters());
@@ -197,6 +191,17 @@ fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     match bytes < body {
         true => Err(StartError::PublishBytes { bytes, body }),
         false => Ok(BodyBudget::new(bytes)),
+    }
+}
+
+fn log(
+    nats: NatsSettings,
+    memory: &MemorySettings,
+    max_event_bytes: usize,
+) -> Result<Log, LogError> {
+    match nats.servers.is_empty() {
+        true => Ok(Log::Memory(MemoryLog::new(memory_limits(memory)))),
+        false => Ok(Log::JetStream(JetStreamLog::new(nats, max_event_bytes)?)),
     }
 }
 

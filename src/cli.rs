@@ -135,7 +135,8 @@ mod tests {
             .filter(|one| one.get_name() != "bench");
         let commands = std::iter::once(&root).chain(lasting);
         for command in commands {
-            for option in command.get_opts().filter(|option| !is_built_in(option)) {
+            let options = command.get_arguments().filter(|one| !one.is_positional());
+            for option in options.filter(|option| !is_built_in(option)) {
                 let name = option.get_long().expect("a long name").replace('-', "_");
                 let expected = format!("TIDINGS_{}", name.to_ascii_uppercase());
                 let found = option.get_env().map(|name| name.to_string_lossy());
