@@ -5,12 +5,17 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use futures::executor::block_on;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use tidings::config::StreamSettings;
 use tidings::event::{Event, Feed, Message, Pattern, Patterns, Position, Timestamp};
-use tidings::hub::{Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
+use tidings::hub::{Handed, Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
 use tidings::log::{Append, Log, MemoryLimits, MemoryLog};
 use tidings::metrics::HubCounters;
 use tidings::wire::{self, Chunk, Form};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 
 /// Events that go through the hub at once.
 const EVENTS: usize = 1000;
@@ -106,12 +111,16 @@ impl Replica {
     /// Appends `EVENTS` events, over so many feeds in turn.
     fn append(&self, feeds: &[Feed]) {
         for feed in feeds.iter().cycle().take(EVENTS) {
-            let append = Append {
-                message: Message::new(feed.clone(), "x".repeat(64)),
-                idempotency_key: None,
-            };
-            block_on(self.hub.log().append(append)).expect("it is stored");
+            self.append_one(feed);
         }
+    }
+
+    fn append_one(&self, feed: &Feed) {
+        let append = Append {
+            message: Message::new(feed.clone(), "x".repeat(64)),
+            idempotency_key: None,
+        };
+        block_on(self.hub.log().append(append)).expect("it is stored");
     }
 
     /// Waits until `count` events have come.
@@ -175,4 +184,53 @@ fn join_frames(bencher: Bencher<'_, '_>, events: usize) {
     bencher
         .counter(ItemsCount::new(events))
         .bench_local(|| black_box(&signal).piece(Form::Sse, 0));
+}
+
+/// One event through the window and a shard to so many sockets on loopback, and out of them.
+#[divan::bench(args = [1, 64, 512], sample_count = 50)]
+fn fan_out_by_a_shard(bencher: Bencher<'_, '_>, readers: usize) {
+    let replica = Replica::start();
+    let _runtime = replica.runtime.enter();
+    let streams = StreamSettings {
+        heartbeat_seconds: 3600,
+        shards: None,
+        retry_ms: 2000,
+    };
+    let shards = replica.hub.shards(1, streams).expect("a shard");
+    let places = Arc::new(Semaphore::new(readers));
+    let mut clients: Vec<TcpStream> = (0..readers)
+        .map(|_| {
+            let (client, socket) = connection();
+            let joined = replica.hub.join(patterns("orders.>"), Start::Now);
+            let joined = replica.runtime.block_on(joined).expect("a place");
+            let permit = places.clone().try_acquire_owned().expect("a permit");
+            shards.serve(Handed {
+                socket,
+                reader: joined.reader,
+                place: joined.place,
+                permit,
+                form: Form::Sse,
+                told: None,
+            });
+            client
+        })
+        .collect();
+    let mut frame = [0; 4096];
+    bencher.counter(ItemsCount::new(readers)).bench_local(|| {
+        replica.append_one(&feed(0));
+        for client in &mut clients {
+            // A frame is one write, and small: it comes whole.
+            assert!(client.read(&mut frame).expect("a frame") > 0);
+        }
+    });
+}
+
+/// Both ends of a connection, the second as a server hands it on.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let client = TcpStream::connect(address).expect("a connection");
+    let (socket, _) = listener.accept().expect("a connection");
+    socket.set_nonblocking(true).expect("a socket");
+    (client, socket)
 }
