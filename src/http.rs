@@ -29,7 +29,9 @@ use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode,
+};
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,6 +135,17 @@ fn forbid_guessing(headers: &mut HeaderMap) {
             HeaderValue::from_static("nosniff"),
         );
     }
+}
+
+/// A feed's or pattern's name as a URL has it, in its path, in its query, and within a shell's single quotes.
+pub(crate) fn in_url(name: &str) -> PercentEncode<'_> {
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'_')
+        .remove(b'~')
+        .remove(b'*');
+    utf8_percent_encode(name, ESCAPED)
 }
 
 /// The query's parameters, in order.

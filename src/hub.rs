@@ -16,6 +16,8 @@ mod reader;
 mod shard;
 mod signal;
 mod status;
+#[cfg(test)]
+mod testing;
 mod trie;
 mod wildcards;
 mod window;
@@ -74,6 +76,14 @@ struct Shared {
     head: watch::Sender<u64>,
     readers: AtomicUsize,
     counters: HubCounters,
+}
+
+/// What stands at a sequence of the log.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) position: Position,
+    /// The event, where the window holds it.
+    pub(crate) entry: Option<Arc<Entry>>,
 }
 
 /// How full a hub is.
@@ -156,26 +166,38 @@ impl Hub {
         sequence: u64,
         patience: Duration,
     ) -> Result<Option<Position>, LogError> {
+        let found = self.found_at(sequence, patience).await?;
+        Ok(found.map(|found| found.position))
+    }
+
+    /// The same, with the event where the window holds it.
+    pub(crate) async fn found_at(
+        &self,
+        sequence: u64,
+        patience: Duration,
+    ) -> Result<Option<Found>, LogError> {
         let followed = self.shared.followed(sequence);
         if tokio::time::timeout(patience, followed).await.is_ok() {
             let window = self.shared.window.read();
             let reaches_back = window.floor().sequence() < sequence;
             let reaches_up = sequence <= window.head().sequence();
             if reaches_back && reaches_up {
-                return Ok(window.entry(sequence).map(|entry| entry.position()));
+                return Ok(window.entry(sequence).cloned().map(|entry| Found {
+                    position: entry.position(),
+                    entry: Some(entry),
+                }));
             }
         }
-        self.shared.log.position_at(sequence).await
+        let position = self.shared.log.position_at(sequence).await?;
+        Ok(position.map(|position| Found {
+            position,
+            entry: self.shared.window.read().entry(sequence).cloned(),
+        }))
     }
 
     /// The last sequence that was followed.
     pub fn head(&self) -> u64 {
         *self.shared.head.borrow()
-    }
-
-    /// The event at a sequence, where the window holds it.
-    pub fn entry_at(&self, sequence: u64) -> Option<Arc<Entry>> {
-        self.shared.window.read().entry(sequence).cloned()
     }
 
     /// How full it is.

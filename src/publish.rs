@@ -170,18 +170,18 @@ impl Publisher {
         if !repeated && sequence <= head {
             return Err("the log has been rolled back, or made anew".to_owned());
         }
-        let found = self.hub.position_of(sequence, FOLLOW).await;
+        let found = self.hub.found_at(sequence, FOLLOW).await;
         let found = found.map_err(|LogError::Unavailable(reason)| reason)?;
         // A repeat need not have the same data as the first.
-        let is_another = |entry: Arc<Entry>| {
+        let is_another = |entry: &Entry| {
             let known = &entry.event().message;
             known.feed != *feed || !(repeated || known.data == *data)
         };
         match found {
-            Some(_) if self.hub.entry_at(sequence).is_some_and(is_another) => {
+            Some(found) if found.entry.as_deref().is_some_and(is_another) => {
                 Err("the log has been rolled back since".to_owned())
             }
-            Some(id) => Ok(id),
+            Some(found) => Ok(found.position),
             // It has expired, as an event may; the place just after it is known still.
             None if repeated => Ok(Position::before(sequence + 1)),
             None => Err("the log does not hold it any more".to_owned()),

@@ -1,16 +1,8 @@
 //! Commands that a newcomer can try, within what the server allows.
 
+use super::in_url;
 use crate::auth::Access;
 use crate::event::Pattern;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-/// What needs no escaping in a URL's path, nor within a shell's single quotes, beside letters and digits.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'*');
 
 /// To read and to publish, as far as everyone may, from a server at `address`.
 pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
@@ -22,7 +14,7 @@ pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
         ),
     };
     let url = |name: &str| {
-        let name = utf8_percent_encode(name, ESCAPED);
+        let name = in_url(name);
         format!("'http://{address}/feeds/{name}'")
     };
     let read = pattern.map(|pattern| format!("curl -N {}", url(&pattern)));

@@ -167,44 +167,10 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Message;
-    use crate::hub::{Hub, HubLimits, Signal, WindowLimits};
-    use crate::log::{Append, Log, MemoryLimits, MemoryLog};
+    use crate::event::Data;
+    use crate::hub::testing::{hub, publish};
+    use crate::hub::{Hub, Signal};
     use crate::wire::Say;
-    use std::time::Duration;
-
-    async fn hub(log_events: usize) -> Hub {
-        let bytes = 1 << 20;
-        let log = MemoryLog::new(MemoryLimits {
-            bytes,
-            events: log_events,
-            keys: 1,
-        });
-        let window = WindowLimits {
-            bytes: bytes as u64,
-            events: 1000,
-        };
-        let limits = HubLimits {
-            window,
-            readers: 10,
-        };
-        let hub = Hub::new(Log::Memory(log), limits, Default::default());
-        tokio::spawn(hub.clone().follow());
-        let mut status = hub.status();
-        let live = |status: &Status| *status == Status::Live;
-        status.wait_for(live).await.unwrap();
-        hub
-    }
-
-    async fn publish(hub: &Hub) -> Position {
-        let append = Append {
-            message: Message::new("a".parse().unwrap(), "1"),
-            idempotency_key: None,
-        };
-        let sequence = hub.log().append(append).await.unwrap().sequence;
-        let found = hub.position_of(sequence, Duration::from_secs(30));
-        found.await.unwrap().unwrap()
-    }
 
     async fn join(hub: &Hub, start: Start) -> Joined {
         let patterns = Patterns::new(vec!["a".parse().unwrap()], 1).unwrap();
@@ -213,10 +179,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_start_of_the_log_is_an_id_even_where_the_window_reaches_further_back() {
-        let hub = hub(2).await;
+        let hub = hub(2, 1 << 20).await;
         let mut ids = Vec::new();
         for _ in 0..4 {
-            ids.push(publish(&hub).await);
+            ids.push(publish(&hub, "a", Data::Bytes("1".into())).await);
         }
         let opening = join(&hub, Start::First).await.opening;
         assert_eq!(opening, "2-000000");

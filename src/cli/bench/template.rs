@@ -1,17 +1,9 @@
 //! URLs and bodies with places to fill in, so that other servers can be driven too.
 
+use crate::http::in_url;
 use anyhow::{Context, bail, ensure};
 use http::Uri;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::net::{SocketAddr, ToSocketAddrs};
-
-/// What a feed or pattern may hold unescaped in a URL, beside letters and digits.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'*');
 
 /// A URL in which `{feed}` stands for a feed or pattern and `{query}` for several, as `feed=P1&feed=P2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +61,8 @@ impl UrlTemplate {
     /// The target of a request about these feeds or patterns.
     pub(super) fn target<'a>(&self, feeds: impl Iterator<Item = &'a str> + Clone) -> String {
         let first = feeds.clone().next().unwrap_or_default();
-        let first = utf8_percent_encode(first, ESCAPED).to_string();
-        let query = feeds.map(|feed| format!("feed={}", utf8_percent_encode(feed, ESCAPED)));
+        let first = in_url(first).to_string();
+        let query = feeds.map(|feed| format!("feed={}", in_url(feed)));
         let query = query.collect::<Vec<_>>().join("&");
         self.path
             .replace("{feed}", &first)

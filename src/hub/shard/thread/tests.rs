@@ -1,10 +1,10 @@
 //! A shard that is moved by hand.
 
 use super::*;
-use crate::event::{Data, Feed, Message, Patterns, Position};
+use crate::event::{Data, Patterns, Position};
 use crate::hub::shard::{Back, Errand};
-use crate::hub::{Hub, HubLimits, Joined, Signal, Start, Status, WindowLimits};
-use crate::log::{Append, Log, MemoryLimits, MemoryLog};
+use crate::hub::testing::{hub, publish};
+use crate::hub::{Hub, Joined, Signal, Start};
 use std::io::Read;
 use std::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -26,27 +26,7 @@ impl Bench {
     }
 
     async fn with_window(bytes: u64) -> Self {
-        let most = 1 << 30;
-        let log = MemoryLog::new(MemoryLimits {
-            bytes: most,
-            events: most,
-            keys: 1,
-        });
-        let window = WindowLimits {
-            bytes,
-            events: most,
-        };
-        let limits = HubLimits {
-            window,
-            readers: 100,
-        };
-        let hub = Hub::new(Log::Memory(log), limits, Default::default());
-        tokio::spawn(hub.clone().follow());
-        let mut status = hub.status();
-        status
-            .wait_for(|status| *status == Status::Live)
-            .await
-            .unwrap();
+        let hub = hub(1 << 30, bytes).await;
         let settings = StreamSettings {
             heartbeat_seconds: 15,
             shards: None,
@@ -66,16 +46,7 @@ impl Bench {
     }
 
     async fn publish_data(&self, data: Data) -> Position {
-        let feed: Feed = "a.b".parse().unwrap();
-        let mut message = Message::new(feed, "");
-        message.data = data;
-        let append = Append {
-            message,
-            idempotency_key: None,
-        };
-        let sequence = self.hub.log().append(append).await.unwrap().sequence;
-        let found = self.hub.position_of(sequence, Duration::from_secs(30));
-        found.await.unwrap().unwrap()
+        publish(&self.hub, "a.b", data).await
     }
 
     /// A new connection, its number, and the client's end of it.
