@@ -1,10 +1,10 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 use crate::auth::Access;
-use crate::config::{LimitSettings, MemorySettings, NatsSettings, Settings};
+use crate::config::{LimitSettings, MemorySettings, Settings};
 use crate::http::{Drain, Server, Service, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
-use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
+use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Connections, HubCounters, Metrics};
 use crate::publish::{BodyBudget, Publisher};
 use crate::wire::Closing;
@@ -56,6 +56,19 @@ pub enum StartError {
     /// The threads that serve streams can't be started.
     #[error("can't start the threads that serve streams (--shards): {0}")]
     Shards(io::Error),
+    /// The log on disk would not hold an event.
+    #[error(
+        "--data-max-bytes {bytes} is less than twice the largest event, {event} bytes (--max-event-bytes): the log would not hold what it is given"
+    )]
+    DataBytes {
+        /// What the log holds.
+        bytes: u64,
+        /// The largest event.
+        event: usize,
+    },
+    /// The folder can't be used for the log.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The log can't be set up as told.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -78,10 +91,10 @@ impl App {
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
-        let log = log(settings.nats, &memory, limits.max_event_bytes)?;
+        let log = log(&settings)?;
         let server = Server::bind(address, connections.clone(), head_timeout)
             .map_err(|error| StartError::Listen { address, error })?;
-        let (counters, log_counters) = (HubCounters::default(), log.counters());
+        let counters = HubCounters::default();
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
             .shards(settings.streams.shards(), settings.streams)
@@ -92,7 +105,7 @@ impl App {
             &counters,
             move || usage.usage(),
             shards.clone(),
-            log_counters,
+            hub.log().clone(),
             connections,
             bodies.clone(),
         );
@@ -194,14 +207,22 @@ fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     }
 }
 
-fn log(
-    nats: NatsSettings,
-    memory: &MemorySettings,
-    max_event_bytes: usize,
-) -> Result<Log, LogError> {
-    match nats.servers.is_empty() {
-        true => Ok(Log::Memory(MemoryLog::new(memory_limits(memory)))),
-        false => Ok(Log::JetStream(JetStreamLog::new(nats, max_event_bytes)?)),
+fn log(settings: &Settings) -> Result<Log, StartError> {
+    let max_event_bytes = settings.limits.max_event_bytes;
+    if let Some(folder) = &settings.data.folder {
+        let limits = settings.data.limits(settings.memory.memory_keys);
+        if limits.bytes / 2 < max_event_bytes as u64 {
+            let (bytes, event) = (limits.bytes, max_event_bytes);
+            return Err(StartError::DataBytes { bytes, event });
+        }
+        return Ok(Log::Disk(DiskLog::open(folder.clone(), limits)?));
+    }
+    match settings.nats.servers.is_empty() {
+        true => Ok(Log::Memory(MemoryLog::new(memory_limits(&settings.memory)))),
+        false => {
+            let log = JetStreamLog::new(settings.nats.clone(), max_event_bytes)?;
+            Ok(Log::JetStream(log))
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Settings: one small struct a concern, each field with its flag, its variable and its default.
 
+mod data;
 mod nats;
 
+pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
 
 use crate::event::{InvalidName, Pattern};
@@ -25,6 +27,9 @@ pub struct Settings {
     /// See there.
     #[command(flatten)]
     pub memory: MemorySettings,
+    /// See there.
+    #[command(flatten)]
+    pub data: DataSettings,
     /// See there.
     #[command(flatten)]
     pub nats: NatsSettings,
@@ -198,7 +203,7 @@ pub struct MemorySettings {
     #[arg(long, env = "TIDINGS_WINDOW_EVENTS", value_name = "N", default_value_t = 200_000, value_parser = value_parser!(u64).range(1..))]
     pub window_events: u64,
 
-    /// Without NATS: how much the log in memory holds, in bytes.
+    /// Without NATS and --data: how much the log in memory holds, in bytes.
     #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub memory_bytes: usize,
 

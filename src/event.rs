@@ -13,6 +13,7 @@ pub use pattern::{InvalidPatterns, Pattern, Patterns};
 pub use position::{InvalidPosition, Position};
 
 use bytes::Bytes;
+use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -97,6 +98,14 @@ impl Timestamp {
     /// From nanoseconds since the Unix epoch.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
+    }
+
+    /// Now, by the system's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// Nanoseconds since the Unix epoch.

@@ -1,11 +1,14 @@
 //! The log: every accepted event, in one total order.
 //!
-//! [`Log`] is one of two: in memory, or on NATS JetStream. Both have the same small surface: [`append`](Log::append), [`follow`](Log::follow), [`read`](Log::read) and
+//! [`Log`] is one of three: in memory, on disk, or on NATS JetStream. All have the same small surface: [`append`](Log::append), [`follow`](Log::follow), [`read`](Log::read) and
 //! [`open`](Log::open), which also gives the [`Bounds`]. A log knows nothing of its readers.
 
+mod disk;
 mod jetstream;
+mod keys;
 mod memory;
 
+pub use disk::{DiskCounters, DiskError, DiskLimits, DiskLog};
 pub use jetstream::{ConnectionState, JetStreamLog, LogCounters};
 pub use memory::{MemoryLimits, MemoryLog};
 
@@ -17,6 +20,8 @@ use std::sync::Arc;
 pub enum Log {
     /// In this process, and gone with it.
     Memory(MemoryLog),
+    /// In a folder, for this process alone.
+    Disk(DiskLog),
     /// In a JetStream stream, shared by all replicas.
     JetStream(JetStreamLog),
 }
@@ -120,6 +125,9 @@ pub enum AppendError {
     /// Nothing was handed to the log.
     #[error("nothing was stored: {0}")]
     NotStored(String),
+    /// The same, for want of room.
+    #[error("nothing was stored: {0}")]
+    Full(String),
     /// It was handed over, and no answer came: it may be stored, now or later.
     #[error("the event may be stored: {0}")]
     Unknown(String),
@@ -140,6 +148,8 @@ pub enum AppendError {
 pub enum Follow {
     /// Of a [`MemoryLog`].
     Memory(memory::Follow),
+    /// Of a [`DiskLog`].
+    Disk(disk::Follow),
     /// Of a [`JetStreamLog`].
     JetStream(Box<jetstream::Follow>),
 }
@@ -150,6 +160,7 @@ impl Log {
     pub async fn open(&self) -> Result<Bounds, LogError> {
         match self {
             Self::Memory(log) => Ok(log.bounds()),
+            Self::Disk(log) => Ok(log.bounds()),
             Self::JetStream(log) => log.open().await,
         }
     }
@@ -158,6 +169,7 @@ impl Log {
     pub async fn bounds(&self) -> Result<Bounds, LogError> {
         match self {
             Self::Memory(log) => Ok(log.bounds()),
+            Self::Disk(log) => Ok(log.bounds()),
             Self::JetStream(log) => log.bounds().await,
         }
     }
@@ -166,6 +178,7 @@ impl Log {
     pub async fn position_at(&self, sequence: u64) -> Result<Option<Position>, LogError> {
         match self {
             Self::Memory(log) => Ok(log.position_at(sequence)),
+            Self::Disk(log) => log.position_at(sequence).await,
             Self::JetStream(log) => log.position_at(sequence).await,
         }
     }
@@ -174,6 +187,7 @@ impl Log {
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         match self {
             Self::Memory(log) => log.append(append),
+            Self::Disk(log) => log.append(append).await,
             Self::JetStream(log) => log.append(append).await,
         }
     }
@@ -185,6 +199,7 @@ impl Log {
     pub async fn follow(&self, after: u64) -> Result<Follow, LogError> {
         match self {
             Self::Memory(log) => Ok(Follow::Memory(log.follow(after))),
+            Self::Disk(log) => Ok(Follow::Disk(log.follow(after))),
             Self::JetStream(log) => Ok(Follow::JetStream(Box::new(log.follow(after).await?))),
         }
     }
@@ -201,6 +216,7 @@ impl Log {
     ) -> Result<Batch, LogError> {
         match self {
             Self::Memory(log) => Ok(log.read(range, select, limit)),
+            Self::Disk(log) => log.read(range, select, limit).await,
             Self::JetStream(log) => log.read(range, select, limit).await,
         }
     }
@@ -209,6 +225,7 @@ impl Log {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Memory(_) => "in memory",
+            Self::Disk(_) => "on disk",
             Self::JetStream(_) => "NATS JetStream",
         }
     }
@@ -216,8 +233,16 @@ impl Log {
     /// What it has met that it could not pass on as it was; nothing where it takes in nothing but our own.
     pub fn counters(&self) -> Option<Arc<LogCounters>> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Disk(_) => None,
             Self::JetStream(log) => Some(log.counters()),
+        }
+    }
+
+    /// Why it does not do all that it should, though it can be followed.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Memory(_) | Self::JetStream(_) => None,
+            Self::Disk(log) => log.trouble(),
         }
     }
 
@@ -225,6 +250,7 @@ impl Log {
     pub fn promise(&self) -> &'static str {
         match self {
             Self::Memory(_) => "accepted means: in this process's memory, and lost when it ends",
+            Self::Disk(_) => "accepted means: on disk, past an fsync",
             Self::JetStream(_) => {
                 "accepted means: stored by JetStream, as durable as its stream is set up to be"
             }
@@ -238,6 +264,7 @@ impl Follow {
     pub async fn next(&mut self) -> Result<Followed, LogError> {
         match self {
             Self::Memory(follow) => Ok(follow.next().await),
+            Self::Disk(follow) => follow.next().await,
             Self::JetStream(follow) => follow.next().await,
         }
     }

@@ -1,7 +1,7 @@
 //! What is counted, in Prometheus' form.
 
 use crate::hub::{ShardStats, Shards, Usage};
-use crate::log::LogCounters;
+use crate::log::{DiskLog, Log, LogCounters};
 use crate::publish::BodyBudget;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -70,7 +70,7 @@ impl Metrics {
         hub: &HubCounters,
         usage: impl Fn() -> Usage + Send + Sync + 'static,
         shards: Arc<Shards>,
-        log: Option<Arc<LogCounters>>,
+        log: Log,
         connections: Connections,
         bodies: BodyBudget,
     ) -> Self {
@@ -131,7 +131,7 @@ impl Metrics {
 struct Looked<F> {
     usage: F,
     shards: Arc<Shards>,
-    log: Option<Arc<LogCounters>>,
+    log: Log,
     connections: Connections,
     bodies: BodyBudget,
 }
@@ -261,34 +261,70 @@ impl<F: Fn() -> Usage> Looked<F> {
     }
 
     fn log(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Some(log) = &self.log else {
-            return Ok(());
-        };
-        counter(
-            to,
-            "log_skipped_subjects",
-            "Messages on a NATS subject that is no valid feed",
-            log.skipped_subjects.load(Relaxed),
-        )?;
-        counter(
-            to,
-            "log_dropped_types",
-            "Events from NATS whose type may not be sent",
-            log.dropped_types.load(Relaxed),
-        )?;
-        counter(
-            to,
-            "log_dropped_keys",
-            "Events from NATS whose key may not be sent",
-            log.dropped_keys.load(Relaxed),
-        )?;
-        counter(
-            to,
-            "log_unreadable_messages",
-            "NATS messages that had to be fetched singly, for their headers or subject",
-            log.unreadable_messages.load(Relaxed),
-        )
+        if let Log::Disk(log) = &self.log {
+            disk(to, log)?;
+        }
+        match self.log.counters() {
+            Some(counters) => from_nats(to, &counters),
+            None => Ok(()),
+        }
     }
+}
+
+fn from_nats(to: &mut DescriptorEncoder<'_>, log: &LogCounters) -> Result<(), fmt::Error> {
+    counter(
+        to,
+        "log_skipped_subjects",
+        "Messages on a NATS subject that is no valid feed",
+        log.skipped_subjects.load(Relaxed),
+    )?;
+    counter(
+        to,
+        "log_dropped_types",
+        "Events from NATS whose type may not be sent",
+        log.dropped_types.load(Relaxed),
+    )?;
+    counter(
+        to,
+        "log_dropped_keys",
+        "Events from NATS whose key may not be sent",
+        log.dropped_keys.load(Relaxed),
+    )?;
+    counter(
+        to,
+        "log_unreadable_messages",
+        "NATS messages that had to be fetched singly, for their headers or subject",
+        log.unreadable_messages.load(Relaxed),
+    )
+}
+
+fn disk(to: &mut DescriptorEncoder<'_>, log: &DiskLog) -> Result<(), fmt::Error> {
+    let counters = log.counters();
+    gauge(to, "log_events", "Events in the log on disk", log.events())?;
+    gauge(
+        to,
+        "log_bytes",
+        "Bytes of the events in the log on disk",
+        log.bytes(),
+    )?;
+    counter(
+        to,
+        "log_commits",
+        "Transactions of the log on disk, each with one wait for the disk",
+        counters.commits.get(),
+    )?;
+    counter(
+        to,
+        "log_failures",
+        "Transactions of the log on disk that failed",
+        counters.failures.get(),
+    )?;
+    counter(
+        to,
+        "log_damaged_reads",
+        "Reads of the log on disk that met damaged events",
+        counters.damaged.get(),
+    )
 }
 
 fn gauge(

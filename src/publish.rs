@@ -78,6 +78,7 @@ impl PublishError {
             AppendError::NotStored(_) => {
                 AppendError::NotStored("the log does not take it now".to_owned())
             }
+            AppendError::Full(_) => AppendError::Full("the log has no room now".to_owned()),
             AppendError::Unknown(_) => {
                 AppendError::Unknown("the log has not told its id".to_owned())
             }

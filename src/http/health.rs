@@ -43,7 +43,12 @@ fn readiness(service: &Service, strict: bool) -> (StatusCode, Readiness) {
         let reason = "this replica shuts down".to_owned();
         return not_ready("draining", reason);
     }
-    match service.hub.status().borrow().clone() {
+    let status = service.hub.status().borrow().clone();
+    let status = match (status, service.hub.log().trouble()) {
+        (Status::Live, Some(reason)) => Status::Degraded { reason },
+        (status, _) => status,
+    };
+    match status {
         Status::Live => (StatusCode::OK, Readiness::new("ready", None)),
         Status::Starting { reason } => not_ready("starting", reason),
         Status::Degraded { reason } if strict => not_ready("degraded", reason),

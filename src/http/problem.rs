@@ -91,7 +91,9 @@ impl IntoResponse for Problem {
         }
         if matches!(
             self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+            StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+                | StatusCode::INSUFFICIENT_STORAGE
         ) {
             response
                 .headers_mut()
@@ -130,6 +132,7 @@ impl From<PublishError> for Problem {
             PublishError::Overload(_) | PublishError::Append(AppendError::NotStored(_)) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            PublishError::Append(AppendError::Full(_)) => StatusCode::INSUFFICIENT_STORAGE,
             PublishError::Append(AppendError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
         };
         let advice = match status {

@@ -1,16 +1,14 @@
 //! The log in memory: nothing to set up, and gone with the process.
 
+use super::keys::{Keys, digest};
 use super::{Append, AppendError, Appended, Batch, Bounds, Followed, Limit, Range, Select};
 use crate::event::{Event, Message, Position, Timestamp};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long a repeated idempotency key is the same event: JetStream's default duplicate window.
-pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// What an event costs beside what it carries, in bytes, counted against the log's bound.
 const EVENT_OVERHEAD: usize = size_of::<Event>() + size_of::<Arc<Event>>() + 16;
 /// How many events one step of a follower brings at most.
@@ -54,23 +52,16 @@ struct State {
     keys: Keys,
 }
 
-/// Idempotency keys of the last two minutes, and what was stored under them.
-#[derive(Debug, Default)]
-struct Keys {
-    sequences: HashMap<[u8; 32], u64>,
-    by_age: VecDeque<(Instant, [u8; 32])>,
-}
-
 impl MemoryLog {
     /// An empty log.
     pub fn new(limits: MemoryLimits) -> Self {
-        let created = now();
+        let created = Timestamp::now().nanos();
         let state = State {
             events: VecDeque::new(),
             last: Position::START,
             last_time: created,
             bytes: 0,
-            keys: Keys::default(),
+            keys: Keys::new(limits.keys),
         };
         let shared = Shared {
             created,
@@ -118,7 +109,7 @@ impl MemoryLog {
         }
         let sequence = state.last.sequence() + 1;
         // Rising even where the clock stands still, so that no two logs agree by accident.
-        let time = now().max(state.last_time + 1);
+        let time = Timestamp::now().nanos().max(state.last_time + 1);
         let event = Event {
             position: Position::new(sequence, Timestamp::from_nanos(time)),
             time: Timestamp::from_nanos(time),
@@ -126,7 +117,7 @@ impl MemoryLog {
         };
         state.push(event, &self.shared.limits);
         if let Some(key) = key {
-            state.keys.insert(key, sequence, self.shared.limits.keys);
+            state.keys.insert(key, sequence, Duration::ZERO);
         }
         self.shared.last.send_replace(sequence);
         Ok(Appended {
@@ -202,29 +193,6 @@ impl State {
     }
 }
 
-impl Keys {
-    fn get(&mut self, key: &[u8; 32]) -> Option<u64> {
-        while let Some((since, oldest)) = self.by_age.front() {
-            if since.elapsed() < DUPLICATE_WINDOW {
-                break;
-            }
-            self.sequences.remove(oldest);
-            self.by_age.pop_front();
-        }
-        self.sequences.get(key).copied()
-    }
-
-    fn insert(&mut self, key: [u8; 32], sequence: u64, max: usize) {
-        if self.by_age.len() >= max
-            && let Some((_, oldest)) = self.by_age.pop_front()
-        {
-            self.sequences.remove(&oldest);
-        }
-        self.sequences.insert(key, sequence);
-        self.by_age.push_back((Instant::now(), key));
-    }
-}
-
 /// A follower of a [`MemoryLog`].
 #[derive(Debug)]
 pub struct Follow {
@@ -266,23 +234,6 @@ impl Follow {
 /// What a message takes of the log's bound, in bytes.
 fn cost(message: &Message) -> usize {
     EVENT_OVERHEAD + message.heap_bytes()
-}
-
-/// One key for a feed and a key on it; also what JetStream is given as `Nats-Msg-Id`.
-pub(super) fn digest(feed: &str, key: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(feed);
-    hash.update([0]); // no feed's name has it, so no two pairs run together
-    hash.update(key);
-    hash.finalize().into()
-}
-
-/// Nanoseconds since the Unix epoch, by the system's clock.
-fn now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

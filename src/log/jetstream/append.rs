@@ -4,7 +4,7 @@ use super::link::Failure;
 use super::message::{allowed, headers};
 use super::{Append, AppendError, Appended, Shared};
 use crate::event::Data;
-use crate::log::memory::digest;
+use crate::log::keys::digest;
 use serde::Deserialize;
 use std::fmt::Write;
 

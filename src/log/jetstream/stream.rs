@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The duplicate window of a stream that is created, and the shortest of one that fits: for this long a repeated
 /// idempotency key is the same event.
-const DUPLICATE_WINDOW: Duration = crate::log::memory::DUPLICATE_WINDOW;
+const DUPLICATE_WINDOW: Duration = crate::log::keys::DUPLICATE_WINDOW;
 /// Codes of JetStream's errors (`errors.json` of nats-server): another replica was first.
 const ALREADY_THERE: u64 = 10058;
 const SUBJECTS_OVERLAP: u64 = 10065;

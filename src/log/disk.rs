@@ -1,0 +1,360 @@
+//! The log on disk: in a folder of this process alone, and as durable as its disk.
+//!
+//! Everything is in one file of [redb](https://docs.rs/redb): the events by their sequence, the idempotency keys
+//! of the last two minutes, and how far the log reaches. One task, the `Writer`, appends. It takes all that waits,
+//! stores it in one transaction, and answers when that is on disk, so that many publishers share one `fsync`.
+//! Readers have snapshots, and wait for nobody.
+//!
+//! A disk that fails, or is full, fails appends and nothing else: the file is opened anew, if need be for reading
+//! alone, and tried again every second. What is stored bears checksums: where it is damaged, its readers are
+//! told of a gap.
+
+mod record;
+mod store;
+mod trouble;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Append, AppendError, Appended, Batch, Bounds, Followed, Limit, LogError, Range, Select,
+};
+use crate::event::{Position, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use prometheus_client::metrics::counter::Counter;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{State, Store};
+use tokio::sync::{mpsc, oneshot, watch};
+use trouble::Trouble;
+use writer::{Order, Writer};
+
+/// Appends that wait for the writer; those beyond wait for their turn.
+const WAITING: usize = 1024;
+/// What one step of a follower brings at most.
+const FOLLOW: Limit = Limit {
+    events: 1024,
+    bytes: 4 << 20,
+};
+
+/// How much a log on disk holds; beyond that the oldest events go.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskLimits {
+    /// How old an event gets; `None` is for ever.
+    pub age: Option<Duration>,
+    /// Bytes in all, as stored.
+    pub bytes: u64,
+    /// Events in all.
+    pub events: u64,
+    /// Idempotency keys remembered at once; beyond that the oldest are forgotten before their time.
+    pub keys: usize,
+    /// Bytes of the file that are kept in memory.
+    pub cache_bytes: usize,
+}
+
+/// Why a folder can't be used for a log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("can't keep the log in {folder} (--data): {reason}", folder = folder.display())]
+pub struct DiskError {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Why, and what would be right.
+    pub reason: String,
+}
+
+/// What a log on disk has met.
+#[derive(Debug, Default)]
+pub struct DiskCounters {
+    /// Transactions that added events or dropped them, each with one wait for the disk.
+    pub commits: Counter,
+    /// Transactions that failed.
+    pub failures: Counter,
+    /// Reads that met damaged events.
+    pub damaged: Counter,
+}
+
+/// A log in a folder. Cloning it gives another handle on the same log.
+#[derive(Clone, Debug)]
+pub struct DiskLog {
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<Order>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    limits: DiskLimits,
+    /// `None` while it can't be opened.
+    store: RwLock<Option<Store>>,
+    /// As the last transaction left it.
+    state: Mutex<State>,
+    /// The last sequence, for followers to wait on.
+    last: watch::Sender<u64>,
+    /// Why nothing can be appended now.
+    trouble: Mutex<Option<Trouble>>,
+    /// What was found to be damaged, ever since the start.
+    damage: Mutex<Option<String>>,
+    counters: Arc<DiskCounters>,
+}
+
+impl DiskLog {
+    /// Opens the log in a folder, or begins one there. Needs a tokio runtime.
+    pub fn open(folder: PathBuf, limits: DiskLimits) -> Result<Self, DiskError> {
+        let wrong = |trouble: Trouble| DiskError {
+            folder: folder.clone(),
+            reason: trouble.reason,
+        };
+        std::fs::create_dir_all(&folder).map_err(|error| wrong(error.into()))?;
+        let opening = folder.clone();
+        // In a thread of its own, as it may panic over a file that is none of its own.
+        let opened = std::thread::spawn(move || {
+            let store = Store::open(&opening, limits.cache_bytes, false)?;
+            let (state, keys) = (store.state()?, store.keys(writer::keys_since())?);
+            Ok((store, state, keys))
+        });
+        let opened = opened.join().unwrap_or_else(|_| Err(Trouble::panic()));
+        let (store, state, keys) = opened.map_err(wrong)?;
+        let shared = Arc::new(Shared {
+            folder,
+            limits,
+            store: RwLock::new(Some(store)),
+            state: Mutex::new(state),
+            last: watch::Sender::new(state.last),
+            trouble: Mutex::default(),
+            damage: Mutex::default(),
+            counters: Arc::default(),
+        });
+        let (orders, received) = mpsc::channel(WAITING);
+        tokio::spawn(Writer::new(shared.clone(), received, keys).run());
+        Ok(Self { shared, orders })
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        let state = self.shared.state();
+        let events = state.last + 1 - state.first;
+        Bounds {
+            created: state.created,
+            first: state.first,
+            last: state.position(),
+            event_bytes: state.bytes / events.max(1),
+        }
+    }
+
+    pub(super) async fn position_at(&self, sequence: u64) -> Result<Option<Position>, LogError> {
+        let state = self.shared.state();
+        if sequence == state.last {
+            return Ok((sequence > 0).then_some(state.position()));
+        }
+        let find = move |store: &Store| store.position_at(sequence);
+        Ok(self.shared.with_store(find).await?)
+    }
+
+    pub(super) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        if let Some(trouble) = self.shared.trouble() {
+            return Err(trouble.not_stored());
+        }
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the log is being closed".to_owned();
+        let sent = self.orders.send(Order { append, answer }).await;
+        sent.map_err(|_| AppendError::NotStored(gone()))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(AppendError::Unknown(gone())))
+    }
+
+    pub(super) fn follow(&self, after: u64) -> Follow {
+        Follow {
+            log: self.clone(),
+            last: self.shared.last.subscribe(),
+            after,
+            began: false,
+        }
+    }
+
+    pub(super) async fn read(
+        &self,
+        range: Range,
+        select: &Select,
+        limit: Limit,
+    ) -> Result<Batch, LogError> {
+        let select = select.clone();
+        let read = move |store: &Store| store.read(range, &select, limit);
+        let (batch, damaged) = self.shared.with_store(read).await?;
+        if let Some(sequence) = damaged {
+            self.shared.found_damage(sequence);
+        }
+        Ok(batch)
+    }
+
+    /// Why nothing can be appended now, or what was found to be damaged.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.shared.trouble().map(|trouble| trouble.reason);
+        trouble.or_else(|| self.shared.damage.lock().clone())
+    }
+
+    /// What it has met.
+    pub fn counters(&self) -> Arc<DiskCounters> {
+        self.shared.counters.clone()
+    }
+
+    /// Bytes that it holds, as stored.
+    pub fn bytes(&self) -> u64 {
+        self.shared.state().bytes
+    }
+
+    /// Events that it holds.
+    pub fn events(&self) -> u64 {
+        let state = self.shared.state();
+        state.last + 1 - state.first
+    }
+}
+
+impl State {
+    /// The last position.
+    fn position(&self) -> Position {
+        match self.last {
+            0 => Position::START,
+            last => Position::new(last, Timestamp::from_nanos(self.last_time)),
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> State {
+        *self.state.lock()
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
+    }
+
+    fn is_open(&self) -> bool {
+        self.store.read().is_some()
+    }
+
+    /// Does something with the store, on a thread that may wait for the disk.
+    async fn with_store<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Store) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let shared = self.clone();
+        let done = tokio::task::spawn_blocking(move || match &*shared.store.read() {
+            Some(store) => work(store),
+            None => Err(shared
+                .trouble()
+                .unwrap_or_else(|| Trouble::new("it is closed"))),
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => {
+                let trouble = Trouble::panic();
+                self.damage.lock().get_or_insert(trouble.reason.clone());
+                Err(trouble)
+            }
+            Err(_) => Err(Trouble::new("the program ends")),
+        }
+    }
+
+    /// A transaction has left the log like this.
+    fn reached(&self, state: State) {
+        *self.state.lock() = state;
+        self.last.send_if_modified(|last| {
+            let moved = *last != state.last;
+            *last = state.last;
+            moved
+        });
+    }
+
+    /// A transaction has failed: nothing is appended until the disk works again.
+    async fn fail(self: &Arc<Self>, trouble: Trouble) {
+        self.counters.failures.inc();
+        tracing::error!(reason = %trouble.reason, "nothing can be stored");
+        *self.trouble.lock() = Some(trouble);
+        self.reopen().await;
+    }
+
+    /// Tries whether the disk works again.
+    async fn mend(self: &Arc<Self>) {
+        match self.with_store(Store::probe).await {
+            Ok(()) => {
+                *self.trouble.lock() = None;
+                tracing::info!("the disk works again: events are stored");
+            }
+            Err(trouble) => {
+                *self.trouble.lock() = Some(trouble);
+                self.reopen().await;
+            }
+        }
+    }
+
+    /// Opens the file anew, as the store does nothing more once it has failed.
+    async fn reopen(self: &Arc<Self>) {
+        let shared = self.clone();
+        let reopened = tokio::task::spawn_blocking(move || {
+            let mut place = shared.store.write();
+            drop(place.take());
+            let open =
+                |read_only| Store::open(&shared.folder, shared.limits.cache_bytes, read_only);
+            let store = open(false).or_else(|_| open(true))?;
+            let state = store.state()?;
+            *place = Some(store);
+            Ok::<_, Trouble>(state)
+        });
+        match reopened.await {
+            Ok(Ok(state)) => self.reached(state),
+            Ok(Err(trouble)) => {
+                tracing::debug!(reason = %trouble.reason, "the log on disk can't be opened");
+            }
+            Err(error) => tracing::error!(%error, "the log on disk can't be opened"),
+        }
+    }
+
+    /// What became of an append whose transaction has failed.
+    fn outcome(&self, sequence: u64, trouble: &Trouble) -> AppendError {
+        match self.is_open() && self.state().last < sequence {
+            true => trouble.not_stored(),
+            false => AppendError::Unknown(trouble.reason.clone()),
+        }
+    }
+
+    fn found_damage(&self, sequence: u64) {
+        self.counters.damaged.inc();
+        let what =
+            format!("the log on disk is damaged at sequence {sequence}: events are lost there");
+        tracing::error!("{what}");
+        self.damage.lock().get_or_insert(what);
+    }
+}
+
+/// A follower of a [`DiskLog`].
+#[derive(Debug)]
+pub struct Follow {
+    log: DiskLog,
+    last: watch::Receiver<u64>,
+    after: u64,
+    began: bool,
+}
+
+impl Follow {
+    pub(super) async fn next(&mut self) -> Result<Followed, LogError> {
+        let after = self.after;
+        if std::mem::replace(&mut self.began, true) {
+            // The sender lives in `self.log`, so it can't be gone.
+            let _ = self.last.wait_for(|&last| last > after).await;
+        }
+        let last = *self.last.borrow();
+        let range = Range {
+            after,
+            through: last,
+        };
+        let batch = self.log.read(range, &Select::All, FOLLOW).await?;
+        self.after = batch.through;
+        Ok(Followed {
+            lost_before: (batch.first > after + 1).then_some(batch.first),
+            events: batch.events,
+            pending: last.saturating_sub(self.after),
+        })
+    }
+}
