@@ -121,6 +121,33 @@ impl Store {
         Ok(store)
     }
 
+    /// Removes or replaces records, as a disk may.
+    #[cfg(test)]
+    pub(super) fn damage(&self, places: &[(u64, Option<&[u8]>)]) {
+        let writing = self.writing().unwrap();
+        let mut events = writing.open_table(EVENTS).unwrap();
+        for (sequence, bytes) in places {
+            match bytes {
+                Some(bytes) => drop(events.insert(sequence, *bytes).unwrap()),
+                None => drop(events.remove(sequence).unwrap()),
+            }
+        }
+        drop(events);
+        writing.commit().unwrap();
+    }
+
+    /// Writes what it likes.
+    #[cfg(test)]
+    pub(super) fn put_meta(&self, name: &str, bytes: &[u8]) {
+        let writing = self.writing().unwrap();
+        writing
+            .open_table(META)
+            .unwrap()
+            .insert(name, bytes)
+            .unwrap();
+        writing.commit().unwrap();
+    }
+
     /// Refuses what was written by another version, and makes what was just created one of ours.
     fn check_version(&self) -> Result<(), Trouble> {
         let reading = self.reading()?;
