@@ -9,6 +9,7 @@
 //! alone, and tried again every second. What is stored bears checksums: where it is damaged, its readers are
 //! told of a gap.
 
+mod place;
 mod record;
 mod store;
 mod trouble;
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::event::{Position, Timestamp};
 use parking_lot::{Mutex, RwLock};
+use place::Place;
 use prometheus_client::metrics::counter::Counter;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,7 +86,7 @@ pub struct DiskLog {
 
 #[derive(Debug)]
 struct Shared {
-    folder: PathBuf,
+    place: Place,
     limits: DiskLimits,
     /// `None` while it can't be opened.
     store: RwLock<Option<Store>>,
@@ -93,7 +95,7 @@ struct Shared {
     /// The last sequence, for followers to wait on.
     last: watch::Sender<u64>,
     /// Why nothing can be appended now.
-    trouble: Mutex<Option<Trouble>>,
+    trouble: watch::Sender<Option<Trouble>>,
     /// What was found to be damaged, ever since the start.
     damage: Mutex<Option<String>>,
     counters: Arc<DiskCounters>,
@@ -102,27 +104,29 @@ struct Shared {
 impl DiskLog {
     /// Opens the log in a folder, or begins one there. Needs a tokio runtime.
     pub fn open(folder: PathBuf, limits: DiskLimits) -> Result<Self, DiskError> {
-        let wrong = |trouble: Trouble| DiskError {
-            folder: folder.clone(),
-            reason: trouble.reason,
-        };
-        std::fs::create_dir_all(&folder).map_err(|error| wrong(error.into()))?;
-        let opening = folder.clone();
+        let made = std::fs::create_dir_all(&folder).map_err(Trouble::from);
+        let place = Place::Folder(folder.clone());
+        made.and_then(|()| Self::at(place, limits))
+            .map_err(|Trouble { reason, .. }| DiskError { folder, reason })
+    }
+
+    fn at(place: Place, limits: DiskLimits) -> Result<Self, Trouble> {
+        let opening = place.clone();
         // In a thread of its own, as it may panic over a file that is none of its own.
         let opened = std::thread::spawn(move || {
-            let store = Store::open(&opening, limits.cache_bytes, false)?;
+            let store = Store::open(&opening, limits.cache_bytes)?;
             let (state, keys) = (store.state()?, store.keys(writer::keys_since())?);
             Ok((store, state, keys))
         });
         let opened = opened.join().unwrap_or_else(|_| Err(Trouble::panic()));
-        let (store, state, keys) = opened.map_err(wrong)?;
+        let (store, state, keys) = opened?;
         let shared = Arc::new(Shared {
-            folder,
+            place,
             limits,
             store: RwLock::new(Some(store)),
             state: Mutex::new(state),
             last: watch::Sender::new(state.last),
-            trouble: Mutex::default(),
+            trouble: watch::Sender::new(None),
             damage: Mutex::default(),
             counters: Arc::default(),
         });
@@ -227,7 +231,7 @@ impl Shared {
     }
 
     fn trouble(&self) -> Option<Trouble> {
-        self.trouble.lock().clone()
+        self.trouble.borrow().clone()
     }
 
     fn is_open(&self) -> bool {
@@ -271,7 +275,7 @@ impl Shared {
     async fn fail(self: &Arc<Self>, trouble: Trouble) {
         self.counters.failures.inc();
         tracing::error!(reason = %trouble.reason, "nothing can be stored");
-        *self.trouble.lock() = Some(trouble);
+        self.trouble.send_replace(Some(trouble));
         self.reopen().await;
     }
 
@@ -279,11 +283,11 @@ impl Shared {
     async fn mend(self: &Arc<Self>) {
         match self.with_store(Store::probe).await {
             Ok(()) => {
-                *self.trouble.lock() = None;
+                self.trouble.send_replace(None);
                 tracing::info!("the disk works again: events are stored");
             }
             Err(trouble) => {
-                *self.trouble.lock() = Some(trouble);
+                self.trouble.send_replace(Some(trouble));
                 self.reopen().await;
             }
         }
@@ -295,9 +299,8 @@ impl Shared {
         let reopened = tokio::task::spawn_blocking(move || {
             let mut place = shared.store.write();
             drop(place.take());
-            let open =
-                |read_only| Store::open(&shared.folder, shared.limits.cache_bytes, read_only);
-            let store = open(false).or_else(|_| open(true))?;
+            let (file, cache) = (&shared.place, shared.limits.cache_bytes);
+            let store = Store::open(file, cache).or_else(|_| Store::open_untouched(file, cache))?;
             let state = store.state()?;
             *place = Some(store);
             Ok::<_, Trouble>(state)
@@ -305,7 +308,7 @@ impl Shared {
         match reopened.await {
             Ok(Ok(state)) => self.reached(state),
             Ok(Err(trouble)) => {
-                tracing::debug!(reason = %trouble.reason, "the log on disk can't be opened");
+                tracing::error!(reason = %trouble.reason, "the log on disk can't be opened");
             }
             Err(error) => tracing::error!(%error, "the log on disk can't be opened"),
         }

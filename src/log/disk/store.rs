@@ -1,23 +1,21 @@
 //! The store: a file of redb's, in which one transaction is one `fsync` for all that it holds.
 
+use super::place::Place;
 use super::record;
 use super::trouble::Trouble;
 use crate::event::{Event, Position, Timestamp};
 use crate::log::keys::KeyDigest;
 use crate::log::{Batch, Limit, Range, Select};
 use redb::{
-    Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, TableError, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The version of what is described here: the tables, and what stands in them.
 const VERSION: u32 = 1;
-/// The file's name.
-const FILE: &str = "log.redb";
 
 /// By name: `version`, a number in decimal digits, and `state`, a sealed [`State`].
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -37,13 +35,8 @@ const EVENT_OVERHEAD: u64 = 16;
 
 /// The store, open.
 pub(super) struct Store {
-    file: File,
-}
-
-enum File {
-    Writable(Database),
-    /// The file may be read alone.
-    ReadOnly(ReadOnlyDatabase),
+    database: Database,
+    is_writable: bool,
 }
 
 /// How far the log reaches; sealed in every transaction with what it changes.
@@ -90,35 +83,20 @@ pub(super) struct Addition {
 }
 
 impl Store {
-    /// Opens the file in a folder, or makes it; where it may not be written and `read_only` says so, only for reading.
-    pub(super) fn open(
-        folder: &Path,
-        cache_bytes: usize,
-        read_only: bool,
-    ) -> Result<Self, Trouble> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(cache_bytes);
-        let path = folder.join(FILE);
-        let file = match read_only {
-            true => File::ReadOnly(builder.open_read_only(path)?),
-            false => File::Writable(builder.create(path)?),
-        };
-        let store = Self { file };
-        store.check_version()?;
-        if !read_only {
-            // The file's name is to last as well.
-            std::fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(store)
+    /// Opens the file, or makes it.
+    pub(super) fn open(place: &Place, cache_bytes: usize) -> Result<Self, Trouble> {
+        Self::checked(Self {
+            database: place.open(Database::builder().set_cache_size(cache_bytes))?,
+            is_writable: true,
+        })
     }
 
-    /// A store in a file of the test's own making.
-    #[cfg(test)]
-    pub(super) fn of(backend: impl redb::StorageBackend) -> Result<Self, Trouble> {
-        let file = File::Writable(Database::builder().create_with_backend(backend)?);
-        let store = Self { file };
-        store.check_version()?;
-        Ok(store)
+    /// Opens the file for reading alone.
+    pub(super) fn open_untouched(place: &Place, cache_bytes: usize) -> Result<Self, Trouble> {
+        Self::checked(Self {
+            database: place.open_untouched(Database::builder().set_cache_size(cache_bytes))?,
+            is_writable: false,
+        })
     }
 
     /// Removes or replaces records, as a disk may.
@@ -149,7 +127,7 @@ impl Store {
     }
 
     /// Refuses what was written by another version, and makes what was just created one of ours.
-    fn check_version(&self) -> Result<(), Trouble> {
+    fn checked(self) -> Result<Self, Trouble> {
         let reading = self.reading()?;
         let found = match reading.open_table(META) {
             Ok(meta) => {
@@ -157,12 +135,13 @@ impl Store {
                 found.map(|found| String::from_utf8_lossy(found.value()).into_owned())
             }
             Err(TableError::TableDoesNotExist(_)) if reading.list_tables()?.next().is_none() => {
-                return self.initialise();
+                self.initialise()?;
+                return Ok(self);
             }
             Err(error) => return Err(other(error)),
         };
         match found {
-            Some(version) if version == VERSION.to_string() => Ok(()),
+            Some(version) if version == VERSION.to_string() => Ok(self),
             Some(version) => Err(Trouble::new(format!(
                 "it holds a log of version {version}, and this program reads version {VERSION}: use the tidings that wrote it, or another --data"
             ))),
@@ -316,20 +295,16 @@ impl Store {
     }
 
     fn reading(&self) -> Result<ReadTransaction, Trouble> {
-        match &self.file {
-            File::Writable(database) => database.begin_read(),
-            File::ReadOnly(database) => database.begin_read(),
-        }
-        .map_err(other)
+        self.database.begin_read().map_err(other)
     }
 
     /// A transaction that is on disk once it is committed, and that needs no repair whenever the process ends: the file's
     /// free space is saved with it, and the commit made in two phases.
     fn writing(&self) -> Result<WriteTransaction, Trouble> {
-        let File::Writable(database) = &self.file else {
-            return Err(Trouble::new("the log on disk can only be read"));
-        };
-        let mut writing = database.begin_write().map_err(other)?;
+        if !self.is_writable {
+            return Err(Trouble::new("the log on disk can only be read now"));
+        }
+        let mut writing = self.database.begin_write().map_err(other)?;
         writing.set_quick_repair(true);
         Ok(writing)
     }

@@ -2,12 +2,14 @@
 
 mod disk;
 
+use super::place::Place;
 use super::record;
 use super::store::{Addition, Retention, Store};
 use super::trouble::Trouble;
+use super::{DiskLimits, DiskLog};
 use crate::event::{Event, Message, Timestamp};
-use crate::log::{Batch, Limit, Range, Select};
-use disk::Disk;
+use crate::log::{Append, AppendError, Appended, Batch, Limit, Range, Select};
+pub(super) use disk::Disk;
 use fastrand::Rng;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -17,6 +19,10 @@ const KEEP_ALL: Retention = Retention {
     bytes: u64::MAX,
     events: u64::MAX,
 };
+
+fn on(disk: &Disk) -> Result<Store, Trouble> {
+    Store::open(&Place::Disk(disk.clone()), 1 << 20)
+}
 
 /// Events `numbers`, as one transaction of a store that has those before.
 fn addition(numbers: std::ops::RangeInclusive<u64>) -> Addition {
@@ -81,8 +87,8 @@ fn a_loss_of_power_at_any_moment_loses_no_event_that_was_stored_and_brings_none_
     };
     let mut disk = Disk::default();
     let mut stored = 0;
-    for _ in 0..300 {
-        let store = Store::of(disk.clone()).unwrap();
+    for _ in 0..100 {
+        let store = on(&disk).unwrap();
         for _ in 0..random.u64(..3) {
             let more = random.u64(1..20);
             store
@@ -94,14 +100,14 @@ fn a_loss_of_power_at_any_moment_loses_no_event_that_was_stored_and_brings_none_
         let more = random.u64(1..20);
         let last = store.commit(&addition(stored + 1..=stored + more), &retention);
         disk = Disk::of(disk.after_power_loss(&mut random));
-        let reached = Store::of(disk.clone()).unwrap().state().unwrap().last;
+        let reached = on(&disk).unwrap().state().unwrap().last;
         match last {
             Ok(_) => assert_eq!(reached, stored + more),
             Err(_) => assert!([stored, stored + more].contains(&reached)),
         }
         stored = reached;
         let first = stored.saturating_sub(59).max(1);
-        assert_holds(&Store::of(disk.clone()).unwrap(), first..=stored);
+        assert_holds(&on(&disk).unwrap(), first..=stored);
     }
 }
 
@@ -114,7 +120,7 @@ fn a_failed_transaction_says_what_the_disk_lacks() {
         (ErrorKind::Other, false),
     ] {
         let disk = Disk::default();
-        let store = Store::of(disk.clone()).unwrap();
+        let store = on(&disk).unwrap();
         store.commit(&addition(1..=3), &KEEP_ALL).unwrap();
         disk.fail_after(0, how);
         let trouble = store.commit(&addition(4..=6), &KEEP_ALL).unwrap_err();
@@ -124,7 +130,7 @@ fn a_failed_transaction_says_what_the_disk_lacks() {
 
 #[test]
 fn what_is_over_goes_from_the_oldest_on() {
-    let store = Store::of(Disk::default()).unwrap();
+    let store = on(&Disk::default()).unwrap();
     store.commit(&addition(1..=100), &KEEP_ALL).unwrap();
     let all = store.state().unwrap().bytes;
     let few = Retention {
@@ -160,7 +166,7 @@ fn what_is_over_goes_from_the_oldest_on() {
 
 #[test]
 fn what_is_damaged_is_not_served_and_what_comes_before_and_after_is() {
-    let store = Store::of(Disk::default()).unwrap();
+    let store = on(&Disk::default()).unwrap();
     store.commit(&addition(1..=20), &KEEP_ALL).unwrap();
     store.damage(&[(5, None), (6, Some(b"?")), (12, None), (20, None)]);
     let mut found = Vec::new();
@@ -191,11 +197,11 @@ fn what_is_damaged_is_not_served_and_what_comes_before_and_after_is() {
 #[test]
 fn a_log_of_another_version_is_refused_by_name() {
     let disk = Disk::default();
-    let store = Store::of(disk.clone()).unwrap();
+    let store = on(&disk).unwrap();
     store.commit(&addition(1..=3), &KEEP_ALL).unwrap();
     store.put_meta("version", b"7");
     drop(store);
-    let Trouble { reason, .. } = Store::of(disk.clone()).unwrap_err();
+    let Trouble { reason, .. } = on(&disk).unwrap_err();
     assert!(
         reason.contains("of version 7") && reason.contains("version 1"),
         "{reason}"
@@ -204,9 +210,110 @@ fn a_log_of_another_version_is_refused_by_name() {
 
 #[test]
 fn how_far_the_log_reaches_is_sealed_too() {
-    let store = Store::of(Disk::default()).unwrap();
+    let store = on(&Disk::default()).unwrap();
     store.commit(&addition(1..=3), &KEEP_ALL).unwrap();
     store.put_meta("state", b"\0\0\0\0 what is not sealed");
     let reason = store.state().unwrap_err().reason;
     assert!(reason.contains("damaged"), "{reason}");
+}
+
+fn log_on(disk: &Disk) -> DiskLog {
+    let limits = DiskLimits {
+        age: None,
+        bytes: u64::MAX,
+        events: u64::MAX,
+        keys: 100,
+        cache_bytes: 1 << 20,
+    };
+    DiskLog::at(Place::Disk(disk.clone()), limits).unwrap()
+}
+
+async fn append(log: &DiskLog, key: Option<&str>) -> Result<Appended, AppendError> {
+    let append = Append {
+        message: message(1),
+        idempotency_key: key.map(str::to_owned),
+    };
+    log.append(append).await
+}
+
+async fn held(log: &DiskLog) -> Vec<u64> {
+    let range = Range {
+        after: 0,
+        through: log.bounds().last.sequence(),
+    };
+    let limit = Limit {
+        events: usize::MAX,
+        bytes: usize::MAX,
+    };
+    sequences(&log.read(range, &Select::All, limit).await.unwrap().events)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_fails_appends_alone_until_it_works_again() {
+    for how in [
+        ErrorKind::StorageFull,
+        ErrorKind::ReadOnlyFilesystem,
+        ErrorKind::Other,
+    ] {
+        let disk = Disk::default();
+        let log = log_on(&disk);
+        append(&log, None).await.unwrap();
+        disk.fail_after(0, how);
+        for _ in 0..3 {
+            let error = append(&log, Some("again")).await.unwrap_err();
+            match how {
+                ErrorKind::StorageFull => assert!(matches!(error, AppendError::Full(_)), "{error}"),
+                _ => assert!(matches!(error, AppendError::NotStored(_)), "{error}"),
+            }
+            assert_eq!(held(&log).await, [1]);
+            assert!(log.trouble().is_some());
+        }
+        disk.works_again();
+        let mut trouble = log.shared.trouble.subscribe();
+        trouble.wait_for(Option::is_none).await.unwrap();
+        // Under the key with which nothing was stored.
+        let stored = append(&log, Some("again")).await.unwrap();
+        assert_eq!((stored.sequence, stored.repeated), (2, false));
+        assert_eq!(held(&log).await, [1, 2]);
+        assert_eq!(log.trouble(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_at_any_moment_of_an_append_leaves_it_stored_once_or_not_at_all() {
+    for changes in 0..40 {
+        let disk = Disk::default();
+        let log = log_on(&disk);
+        append(&log, None).await.unwrap();
+        disk.fail_after(changes, ErrorKind::Other);
+        let first = append(&log, Some("again")).await;
+        disk.works_again();
+        let mut trouble = log.shared.trouble.subscribe();
+        trouble.wait_for(Option::is_none).await.unwrap();
+        let second = append(&log, Some("again")).await.unwrap();
+        assert_eq!(second.sequence, 2);
+        match first {
+            Ok(_) => assert!(second.repeated),
+            Err(AppendError::NotStored(_)) => assert!(!second.repeated),
+            Err(AppendError::Unknown(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(held(&log).await, [1, 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_outlives_the_process_with_its_keys() {
+    let disk = Disk::default();
+    let log = log_on(&disk);
+    append(&log, Some("one")).await.unwrap();
+    append(&log, Some("two")).await.unwrap();
+    let bounds = log.bounds();
+    let image = disk.after_power_loss(&mut Rng::with_seed(0));
+    let again = log_on(&Disk::of(image));
+    assert_eq!(again.bounds(), bounds);
+    let repeated = append(&again, Some("one")).await.unwrap();
+    assert_eq!((repeated.sequence, repeated.repeated), (1, true));
+    let new = append(&again, Some("three")).await.unwrap();
+    assert_eq!((new.sequence, new.repeated), (3, false));
 }

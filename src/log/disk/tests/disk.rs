@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// See there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk(Arc<Mutex<Image>>);
+pub(in super::super) struct Disk(Arc<Mutex<Image>>);
 
 #[derive(Debug, Default)]
 struct Image {
@@ -67,6 +67,10 @@ impl Disk {
 
     pub(super) fn fail_after(&self, changes: usize, how: io::ErrorKind) {
         self.0.lock().fails = Some((changes, how));
+    }
+
+    pub(super) fn works_again(&self) {
+        self.0.lock().fails = None;
     }
 
     /// What is on it after a loss of power.
