@@ -50,6 +50,13 @@ impl Program {
         Self::spawn(command)
     }
 
+    /// Another program.
+    pub(crate) fn other(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(name);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
     fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -91,15 +98,25 @@ impl Program {
         }
     }
 
+    /// The next line of its standard error; `None` at its end.
+    pub(crate) async fn complaint_if_any(&mut self) -> Option<String> {
+        let line = within("a line on standard error", self.err.next_line()).await;
+        line.expect("text")
+    }
+
     /// The next line of its standard error.
     pub(crate) async fn complaint(&mut self) -> String {
-        let line = within("a line on standard error", self.err.next_line()).await;
-        line.expect("text").expect("one more line")
+        self.complaint_if_any().await.expect("one more line")
     }
 
     /// Stops reading its standard output, as `head` does once it has enough.
     pub(crate) fn stop_reading(&mut self) {
         drop(self.out.take());
+    }
+
+    /// Its process' id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -108,7 +125,7 @@ impl Program {
 
     /// Sends a signal by its name, as in `INT`.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let arguments = ["-s", name, id.as_str()];
         let sent = Command::new("kill").args(arguments).status().await;
         assert!(sent.expect("kill").success());
