@@ -1,7 +1,7 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 use crate::auth::Access;
-use crate::config::{LimitSettings, MemorySettings, Settings};
+use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings};
 use crate::http::{Drain, Server, Service, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
@@ -91,7 +91,12 @@ impl App {
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
-        let log = log(&settings)?;
+        let log = log(
+            settings.data,
+            settings.nats,
+            &memory,
+            limits.max_event_bytes,
+        )?;
         let server = Server::bind(address, connections.clone(), head_timeout)
             .map_err(|error| StartError::Listen { address, error })?;
         let counters = HubCounters::default();
@@ -207,22 +212,23 @@ fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     }
 }
 
-fn log(settings: &Settings) -> Result<Log, StartError> {
-    let max_event_bytes = settings.limits.max_event_bytes;
-    if let Some(folder) = &settings.data.folder {
-        let limits = settings.data.limits(settings.memory.memory_keys);
-        if limits.bytes / 2 < max_event_bytes as u64 {
-            let (bytes, event) = (limits.bytes, max_event_bytes);
+fn log(
+    data: DataSettings,
+    nats: NatsSettings,
+    memory: &MemorySettings,
+    max_event_bytes: usize,
+) -> Result<Log, StartError> {
+    let disk = data.limits(memory.memory_keys);
+    if let Some(folder) = data.folder {
+        if disk.bytes / 2 < max_event_bytes as u64 {
+            let (bytes, event) = (disk.bytes, max_event_bytes);
             return Err(StartError::DataBytes { bytes, event });
         }
-        return Ok(Log::Disk(DiskLog::open(folder.clone(), limits)?));
+        return Ok(Log::Disk(DiskLog::open(folder, disk)?));
     }
-    match settings.nats.servers.is_empty() {
-        true => Ok(Log::Memory(MemoryLog::new(memory_limits(&settings.memory)))),
-        false => {
-            let log = JetStreamLog::new(settings.nats.clone(), max_event_bytes)?;
-            Ok(Log::JetStream(log))
-        }
+    match nats.servers.is_empty() {
+        true => Ok(Log::Memory(MemoryLog::new(memory_limits(memory)))),
+        false => Ok(Log::JetStream(JetStreamLog::new(nats, max_event_bytes)?)),
     }
 }
 

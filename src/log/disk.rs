@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{State, Store};
 use tokio::sync::{mpsc, oneshot, watch};
-use trouble::Trouble;
+use trouble::{Kind, Trouble};
 use writer::{Order, Writer};
 
 /// Appends that wait for the writer; those beyond wait for their turn.
@@ -177,19 +177,28 @@ impl DiskLog {
         }
     }
 
+    /// See [`Log::read`](super::Log::read). Where the store can't make sense of a part of its file, it reads up to there,
+    /// or from the next place on that it can read.
     pub(super) async fn read(
         &self,
         range: Range,
         select: &Select,
         limit: Limit,
     ) -> Result<Batch, LogError> {
-        let select = select.clone();
-        let read = move |store: &Store| store.read(range, &select, limit);
-        let (batch, damaged) = self.shared.with_store(read).await?;
-        if let Some(sequence) = damaged {
-            self.shared.found_damage(sequence);
+        let mut shorter = range;
+        loop {
+            let read = self.shared.read(shorter, select.clone(), limit).await;
+            let events = shorter.through.saturating_sub(shorter.after);
+            match read {
+                Err(trouble) if trouble.kind == Kind::Damage && events > 1 => {
+                    shorter.through = shorter.after + events / 2;
+                }
+                Err(trouble) if trouble.kind == Kind::Damage => {
+                    return Ok(self.shared.after_damage(range).await?);
+                }
+                read => return Ok(read?),
+            }
         }
-        Ok(batch)
     }
 
     /// Why nothing can be appended now, or what was found to be damaged.
@@ -238,6 +247,45 @@ impl Shared {
         self.store.read().is_some()
     }
 
+    async fn read(
+        self: &Arc<Self>,
+        range: Range,
+        select: Select,
+        limit: Limit,
+    ) -> Result<Batch, Trouble> {
+        let read = move |store: &Store| store.read(range, &select, limit);
+        let (batch, damaged) = self.with_store(read).await?;
+        if let Some(sequence) = damaged {
+            self.found_damage(sequence);
+        }
+        Ok(batch)
+    }
+
+    /// What can be said of a range at whose first place nothing can be read: where it can be read again, looked for
+    /// in ever longer steps.
+    async fn after_damage(self: &Arc<Self>, range: Range) -> Result<Batch, Trouble> {
+        self.found_damage(range.after + 1);
+        let mut step = 1;
+        let next = loop {
+            let next = range.after.saturating_add(1 + step);
+            let find = move |store: &Store| store.position_at(next);
+            if next > range.through {
+                break range.through.saturating_add(1);
+            }
+            match self.with_store(find).await {
+                Ok(Some(_)) => break next,
+                Err(trouble) if trouble.kind != Kind::Damage => return Err(trouble),
+                Ok(None) | Err(_) => step *= 2,
+            }
+        };
+        Ok(Batch {
+            events: Vec::new(),
+            through: next - 1,
+            first: next,
+            created: self.state().created,
+        })
+    }
+
     /// Does something with the store, on a thread that may wait for the disk.
     async fn with_store<T: Send + 'static>(
         self: &Arc<Self>,
@@ -252,11 +300,7 @@ impl Shared {
         });
         match done.await {
             Ok(result) => result,
-            Err(error) if error.is_panic() => {
-                let trouble = Trouble::panic();
-                self.damage.lock().get_or_insert(trouble.reason.clone());
-                Err(trouble)
-            }
+            Err(error) if error.is_panic() => Err(Trouble::panic()),
             Err(_) => Err(Trouble::new("the program ends")),
         }
     }

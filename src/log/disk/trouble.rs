@@ -4,11 +4,21 @@ use crate::log::{AppendError, LogError};
 use redb::{DatabaseError, StorageError};
 use std::io;
 
+/// What has to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The disk has to be given room.
+    Full,
+    /// What was read is not what was written: what it was is lost.
+    Damage,
+    /// The disk may work again.
+    Failure,
+}
+
 /// Why the store can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
-    /// Whether it is room that it lacks.
-    pub(super) is_full: bool,
+    pub(super) kind: Kind,
     /// What it says itself.
     pub(super) reason: String,
 }
@@ -16,16 +26,19 @@ pub(super) struct Trouble {
 impl Trouble {
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self {
-            is_full: false,
+            kind: Kind::Failure,
             reason: reason.into(),
         }
     }
 
     /// What was read is not what was written.
     pub(super) fn damage(what: &str) -> Self {
-        Self::new(format!(
-            "the log on disk is damaged: {what}; restore it from a backup, or begin a new one with another --data"
-        ))
+        Self {
+            kind: Kind::Damage,
+            reason: format!(
+                "the log on disk is damaged: {what}; restore it from a backup, or begin a new one with another --data"
+            ),
+        }
     }
 
     /// The store has panicked, as it does over pages that are not what it wrote.
@@ -35,9 +48,9 @@ impl Trouble {
 
     /// For an append of which nothing was stored.
     pub(super) fn not_stored(&self) -> AppendError {
-        match self.is_full {
-            true => AppendError::Full(self.reason.clone()),
-            false => AppendError::NotStored(self.reason.clone()),
+        match self.kind {
+            Kind::Full => AppendError::Full(self.reason.clone()),
+            Kind::Damage | Kind::Failure => AppendError::NotStored(self.reason.clone()),
         }
     }
 }
@@ -51,7 +64,10 @@ impl From<Trouble> for LogError {
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let is_full = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+        let kind = match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Kind::Full,
+            _ => Kind::Failure,
+        };
         let reason = match error.kind() {
             StorageFull => format!("the disk is full ({error})"),
             QuotaExceeded => format!("the disk quota is used up ({error})"),
@@ -59,7 +75,7 @@ impl From<io::Error> for Trouble {
             ReadOnlyFilesystem => format!("the disk can only be read ({error})"),
             _ => format!("the disk has failed: {error}"),
         };
-        Self { is_full, reason }
+        Self { kind, reason }
     }
 }
 
