@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "NATS")]
 pub struct NatsSettings {
-    /// NATS servers, comma-separated; without it the log is in memory.
+    /// NATS servers, comma-separated; without it and without --data the log is in memory.
     ///
     /// As in `nats://host:4222`, or `tls://host:4222` for TLS. A user and password, or a token, may stand
     /// before the host; several servers are then given the same.
