@@ -2,6 +2,9 @@
 
 mod stretches;
 
+#[cfg(test)]
+mod tests;
+
 use super::ledger::{Ledger, Outcome, Track};
 use super::mark::Mark;
 use super::plan::Layout;

@@ -118,7 +118,7 @@ impl Plan {
             slow: 0.1,
             settle: Duration::from_secs(30),
             silence: Duration::from_secs(45),
-            patience: Duration::from_secs(100),
+            patience: Duration::from_secs(90),
             prefix: "verify".to_owned(),
             seed: fastrand::u64(..),
         }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a connect may take, with the head of the answer.
 const CONNECT: Duration = Duration::from_secs(10);
-/// When to come back where no server has said so, before it is spread by ±50 %.
+/// When to come back where no server has said so. Every pause is up to half as long again.
 const RETRY: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts, to which it doubles while they fail; more only where a server says so.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ impl Reader {
     fn pause(&mut self) -> Duration {
         let doubled = self.retry * (1 << self.failures.saturating_sub(1).min(10));
         let longest = LONGEST_PAUSE.max(self.retry);
-        doubled.min(longest).mul_f64(0.5 + self.random.f64() / 2.0)
+        doubled.min(longest).mul_f64(1.0 + self.random.f64() / 2.0)
     }
 
     /// One connection. An error is one that led to no stream.

@@ -36,3 +36,4 @@ mod resume;
 mod signals;
 mod sockets;
 mod subscribe;
+mod verify;
