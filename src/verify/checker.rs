@@ -1,5 +1,7 @@
 //! What one reader is due, and whether it gets just that: no sockets, no clock.
 
+mod missing;
+mod notices;
 mod stretches;
 
 #[cfg(test)]
@@ -15,8 +17,8 @@ use serde::Deserialize;
 use std::sync::Arc;
 use stretches::{Stretches, Why};
 
-/// Events that were skipped and may come late, at most; of more, the first are given up for lost.
-const MAX_SKIPPED: usize = 10_000;
+/// How many characters are shown of what is no event.
+const SHOWN: usize = 60;
 
 /// What a block was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +82,10 @@ struct Envelope {
     data: String,
 }
 
-#[derive(Deserialize)]
-struct Gap {
-    after: String,
-    before: String,
-    reason: String,
+/// What can be wrong with an event before it is known which it is.
+enum Wrong {
+    Altered(String),
+    Stray(String),
 }
 
 impl Checker {
@@ -211,52 +212,60 @@ impl Checker {
 
     /// Which event it is, and its place; else it is noted what is wrong with it.
     fn read(&mut self, id: Position, block: &Block) -> Option<(usize, Mark)> {
-        let interest = &self.layout.readers[self.reader as usize];
-        let parsed = match interest.envelope {
-            true => serde_json::from_str::<Envelope>(&block.data).ok(),
-            false => None,
+        let found = self.decode(block);
+        let found = found.and_then(|(mark, feed)| Ok((self.find(&mark, feed.as_deref())?, mark)));
+        let wrong = match found {
+            Ok(found) => return Some(found),
+            Err(wrong) => wrong,
         };
-        let (kind, data) = match &parsed {
-            Some(envelope) => (envelope.kind.as_str(), envelope.data.as_str()),
-            None => (block.kind.as_str(), block.data.as_str()),
+        let (Wrong::Altered(what) | Wrong::Stray(what)) = &wrong;
+        let example = self.example(&id.to_string(), what.clone());
+        match wrong {
+            Wrong::Altered(_) => self.tally.altered.note(|| example),
+            Wrong::Stray(_) => self.tally.strays.note(|| example),
+        }
+        None
+    }
+
+    /// What its data says, and the feed that its envelope names.
+    fn decode(&self, block: &Block) -> Result<(Mark, Option<String>), Wrong> {
+        let altered = |data: &str| {
+            let start: String = data.chars().take(SHOWN).collect();
+            Wrong::Altered(format!("this is no event as sent: {start:?}"))
         };
-        let is_under_its_id = parsed
-            .as_ref()
-            .is_none_or(|envelope| envelope.id == block.id);
-        let mark = Mark::parse(data).filter(|_| kind == "message" && is_under_its_id);
-        let Some(mark) = mark else {
-            let start: String = data.chars().take(60).collect();
-            let example = self.example(&block.id, format!("this is no event as sent: {start:?}"));
-            self.tally.altered.note(|| example);
-            return None;
+        let (kind, data, feed) = match self.layout.readers[self.reader as usize].envelope {
+            true => {
+                let envelope = serde_json::from_str::<Envelope>(&block.data).ok();
+                let envelope = envelope.filter(|envelope| envelope.id == block.id);
+                let envelope = envelope.ok_or_else(|| altered(&block.data))?;
+                (envelope.kind, envelope.data, Some(envelope.feed))
+            }
+            false => (block.kind.clone(), block.data.clone(), None),
         };
+        let mark = Mark::parse(&data).filter(|_| kind == "message");
+        Ok((mark.ok_or_else(|| altered(&data))?, feed))
+    }
+
+    /// The place of an event that was sent, and that the reader has asked for.
+    fn find(&self, mark: &Mark, feed: Option<&str>) -> Result<usize, Wrong> {
         let is_known = mark.run == self.layout.run
             && mark.publisher < self.layout.publishers
             && (mark.feed as usize) < self.layout.feeds.len();
-        let feed = parsed.as_ref().map(|envelope| envelope.feed.as_str());
-        let is_of_its_feed = |feed| self.layout.feeds[mark.feed as usize].as_str() == feed;
-        let place = self
-            .place(&mark)
-            .filter(|_| is_known && feed.is_none_or(is_of_its_feed));
-        let was_sent = |_: &usize| {
-            let track = self.layout.track(mark.feed, mark.publisher);
-            (1..=self.ledger.track(track).sent()).contains(&mark.number)
-        };
-        match place.filter(was_sent) {
-            Some(place) => Some((place, mark)),
-            None => {
-                let what = match is_known {
-                    true => {
-                        self.name(self.layout.track(mark.feed, mark.publisher), mark.number)
-                            + ", which is not for this reader"
-                    }
-                    false => format!("an event of another run, {:016x}", mark.run),
-                };
-                let example = self.example(&id.to_string(), what);
-                self.tally.strays.note(|| example);
-                None
-            }
+        if !is_known {
+            let what = format!("an event of another run, {:016x}", mark.run);
+            return Err(Wrong::Stray(what));
         }
+        let track = self.layout.track(mark.feed, mark.publisher);
+        let own = self.layout.feeds[mark.feed as usize].as_str();
+        let is_of_its_feed = feed.is_none_or(|feed| feed == own);
+        let was_sent = (1..=self.ledger.track(track).sent()).contains(&mark.number);
+        let place = self.place(mark).filter(|_| is_of_its_feed && was_sent);
+        place.ok_or_else(|| {
+            let name = self.name(track, mark.number);
+            Wrong::Stray(format!(
+                "{name}, which is not for this reader or was never sent"
+            ))
+        })
     }
 
     fn take(&mut self, id: Position, place: usize, mark: &Mark) {
@@ -328,205 +337,5 @@ impl Checker {
         let what = format!("{}, acknowledged under another", self.name(track, number));
         let example = self.example(&seen.to_string(), what);
         self.renamed.note(|| example);
-    }
-}
-
-/// What has not come.
-impl Checker {
-    /// Notes what was due after the last number passed, and through this one.
-    fn skip(&mut self, records: &Track, track: usize, place: usize, through: u32) {
-        let passed = self.passed[place];
-        let base = self.base.unwrap_or(u64::MAX);
-        for number in passed.through + 1..=through {
-            // What was dropped, the reader had passed before a reset.
-            let Some(record) = records.get(number) else {
-                continue;
-            };
-            let sequence = match record.outcome {
-                Outcome::Acknowledged(sequence) => Some(sequence),
-                Outcome::Pending | Outcome::Unknown => None,
-            };
-            let due = match sequence {
-                Some(sequence) if number <= passed.settled || sequence <= base => continue,
-                Some(sequence) => match self.told.why(sequence) {
-                    Some(Why::Gap) => {
-                        self.tally.gaps.events += 1;
-                        continue;
-                    }
-                    Some(Why::Altered) => continue,
-                    None => {
-                        let id = record.id.map_or(sequence.to_string(), |id| id.to_string());
-                        Some(self.example(&id, self.name(track, number)))
-                    }
-                },
-                None => None,
-            };
-            if self.skipped.len() >= MAX_SKIPPED {
-                self.give_up();
-            }
-            self.skipped.push(Skipped { track, number, due });
-        }
-    }
-
-    fn give_up(&mut self) {
-        let half = self.skipped.drain(..MAX_SKIPPED / 2);
-        self.given_up += half.filter(|one| one.due.is_some()).count() as u64;
-    }
-
-    /// Passes what lies before the position that was told last and has not come: it can't come in order any more.
-    pub(super) fn sweep(&mut self) {
-        let Some(last) = self.last else { return };
-        let ledger = self.ledger.clone();
-        for (place, track) in self.tracks() {
-            let records = ledger.track(track);
-            let through = self.passed[place].through;
-            let behind = records.acknowledged_after(through);
-            let behind = behind.take_while(|(_, sequence)| *sequence <= last.sequence());
-            if let Some((number, _)) = behind.last() {
-                self.skip(&records, track, place, number);
-                self.passed[place].through = number;
-            }
-        }
-    }
-
-    /// Whether nothing is due any more that could come in order.
-    pub(super) fn is_complete(&mut self) -> bool {
-        self.outstanding() == 0
-    }
-
-    /// What is due behind the last number passed.
-    fn due<'a>(
-        &'a self,
-        records: &'a Track,
-        place: usize,
-    ) -> impl Iterator<Item = (u32, u64)> + 'a {
-        let Passed {
-            through, settled, ..
-        } = self.passed[place];
-        let base = self.base.unwrap_or(u64::MAX);
-        records
-            .acknowledged_after(through.max(settled))
-            .filter(move |(_, sequence)| *sequence > base && self.told.why(*sequence).is_none())
-    }
-
-    /// Up to which number each of its tracks is passed for good.
-    pub(super) fn passed(&self) -> impl Iterator<Item = (usize, u32)> {
-        self.tracks().map(|(place, track)| {
-            let passed = self.passed[place];
-            (track, passed.through.max(passed.settled))
-        })
-    }
-
-    /// How much is due that could still come in order.
-    pub(super) fn outstanding(&mut self) -> u64 {
-        self.sweep();
-        let count = |(place, track)| self.due(&self.ledger.track(track), place).count() as u64;
-        self.tracks().map(count).sum()
-    }
-
-    /// Takes for lost what is due behind the last number passed.
-    pub(super) fn lose(&mut self) {
-        let ledger = self.ledger.clone();
-        for (place, track) in self.tracks() {
-            let records = ledger.track(track);
-            if let Some((number, _)) = records.acknowledged_after(0).last() {
-                self.skip(&records, track, place, number);
-            }
-        }
-    }
-
-    /// What was found.
-    pub(super) fn finish(&mut self) -> Tally {
-        let mut tally = std::mem::take(&mut self.tally);
-        let mut lost: Vec<_> = std::mem::take(&mut self.skipped);
-        lost.retain(|one| one.due.is_some());
-        lost.sort_by_key(|one| (one.track, one.number));
-        let goes_on =
-            |two: &&[Skipped]| (two[0].track, two[0].number + 1) == (two[1].track, two[1].number);
-        let joined = lost.windows(2).filter(goes_on).count();
-        tally.silent_gaps += (lost.len() - joined) as u64 + self.given_up.min(1);
-        for one in lost {
-            one.due
-                .into_iter()
-                .for_each(|example| tally.lost.note(|| example));
-        }
-        tally.lost.count += std::mem::take(&mut self.given_up);
-        tally.altered.add(std::mem::take(&mut self.renamed));
-        tally
-    }
-}
-
-/// What the hub says.
-impl Checker {
-    /// Excuses what lies after `after` and up to the id from which to go on: the place before the first event
-    /// that is still to be had, or for the reason `limit` that of the event itself, which is left out.
-    fn gap(&mut self, id: Option<Position>, block: &Block) {
-        let gap = serde_json::from_str::<Gap>(&block.data).ok();
-        let ends = gap.as_ref().and_then(|gap| {
-            let ends = (
-                gap.after.parse::<Position>(),
-                gap.before.parse::<Position>(),
-            );
-            Some((ends.0.ok()?, ends.1.ok()?))
-        });
-        let (Some(id), Some((after, before)), Some(gap)) = (id, ends, gap) else {
-            let example = self.example(&block.id, format!("a gap of {:?}", block.data));
-            self.tally.altered.note(|| example);
-            return;
-        };
-        let what = format!(
-            "gap after {after} and before {before} ({})",
-            gap.reason.escape_debug()
-        );
-        let example = self.example(&block.id, what);
-        self.tally.gaps.note(|| example);
-        self.make_room();
-        let through = id.sequence().min(before.sequence());
-        self.told.add(after.sequence(), through, Why::Gap);
-        self.come_to(id);
-        self.sweep();
-    }
-
-    fn make_room(&mut self) {
-        if self.told.is_full() {
-            self.sweep();
-        }
-    }
-
-    /// Excuses what was acknowledged by now and has not come. All that has come may come again.
-    fn reset(&mut self, id: Option<Position>, block: &Block) {
-        let Some(id) = id else {
-            let example = self.example(&block.id, "a reset without an id".to_owned());
-            self.tally.altered.note(|| example);
-            return;
-        };
-        let example = self.example(&block.id, "reset".to_owned());
-        self.tally.resets.note(|| example);
-        self.sweep();
-        let skipped = self.skipped.iter().filter(|one| one.due.is_some()).count();
-        let mut covered = skipped as u64 + std::mem::take(&mut self.given_up);
-        let ledger = self.ledger.clone();
-        for (place, track) in self.tracks() {
-            let mut records = ledger.track(track);
-            covered += self.due(&records, place).count() as u64;
-            let (settled, sent) = (records.settled(), records.sent());
-            self.passed[place] = Passed {
-                through: 0,
-                settled,
-                sent,
-            };
-            // What it has seen of an event that is not acknowledged may have been of the log as it was.
-            if let Some(record) = records.get_mut(sent).filter(|_| sent > settled)
-                && record.seen_by == Some(self.reader)
-            {
-                (record.id, record.seen_by) = (None, None);
-            }
-        }
-        self.tally.resets.events += covered;
-        self.skipped.clear();
-        self.renamed = Found::default();
-        self.told = Stretches::default();
-        self.base = Some(id.sequence());
-        self.last = Some(id);
     }
 }

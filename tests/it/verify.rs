@@ -120,6 +120,26 @@ async fn a_replica_on_nats_that_is_killed_and_comes_back_loses_nothing(version: 
     kill(second).await;
 }
 
+/// Readers stay away for longer than events are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_forgets_announces_it_as_gaps() {
+    let arguments = [
+        "--retry",
+        "300",
+        "--memory-events",
+        "20",
+        "--window-events",
+        "20",
+    ];
+    let replica = Replica::start(&arguments).await;
+    let run = start(plan(&[replica.address]));
+    let is_much = |now: &Progress| now.gaps >= 50 && now.deliveries >= 1_000;
+    until(&run, "50 gaps", is_much).await;
+    let report = finish(run).await;
+    let gaps = &report.tally.gaps;
+    assert!(gaps.count >= 50 && gaps.events > gaps.count, "{report}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_can_not_connect_are_told_of() {
     let replica = Replica::start(&[]).await;
