@@ -45,6 +45,11 @@ async fn finish(run: Run) -> Report {
     report
 }
 
+/// On this NATS server, with a stream for which every disk has room.
+fn on(url: &str) -> [&str; 4] {
+    ["--nats", url, "--nats-max-bytes", "100000000"]
+}
+
 /// A server in a process of its own, to be killed.
 async fn server(address: &str, arguments: &[&str]) -> (Program, SocketAddr) {
     let listen = ["--listen", address, "--retry", "50"];
@@ -71,7 +76,8 @@ async fn a_replica_with_a_log_in_memory_is_sound() {
 
 async fn two_replicas_on_one_stream_are_sound(version: Version) {
     let nats = NatsServer::start(version);
-    let arguments = ["--nats", &nats.url(), "--window-events", "100"];
+    let url = nats.url();
+    let arguments = [&on(&url)[..], &["--window-events", "100"]].concat();
     let one = Replica::start(&arguments).await;
     let other = Replica::start(&[&arguments[..], &["--shards", "0"]].concat()).await;
     let run = start(Plan {
@@ -104,7 +110,8 @@ async fn a_replica_that_is_killed_with_its_log_announces_that_as_a_reset() {
 
 async fn a_replica_on_nats_that_is_killed_and_comes_back_loses_nothing(version: Version) {
     let nats = NatsServer::start(version);
-    let arguments = ["--nats", &nats.url()];
+    let url = nats.url();
+    let arguments = on(&url);
     let stays = Replica::start(&arguments).await;
     let (first, address) = server("127.0.0.1:0", &arguments).await;
     let run = start(plan(&[address, stays.address]));
