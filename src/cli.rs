@@ -5,8 +5,8 @@ mod environment;
 mod publish;
 mod remote;
 mod serve;
-mod sse;
 mod tail;
+mod verify;
 
 use crate::config::Settings;
 use clap::error::ErrorKind;
@@ -22,6 +22,7 @@ Examples:
   tidings --nats nats://127.0.0.1:4222         its log in JetStream, shared by all replicas
   tidings publish orders.eu '{\"n\":1}'          publishes an event
   tidings tail 'orders.>'                      follows feeds
+  tidings verify                               tries whether anything is lost
 
 Quote patterns and URLs: zsh expands `*`, and every shell redirects on `>`.
 Each option can be given as the variable named beside it; the command line comes first.";
@@ -46,6 +47,8 @@ enum Command {
     Tail(Tail),
     /// Measures a server: opens readers, publishes, and tells what came of it.
     Bench(Box<bench::Bench>),
+    /// Holds a deployment to its promise: publishes, reads, and tells what was lost without a word.
+    Verify(Box<verify::Verify>),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +100,7 @@ impl Cli {
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
             Some(Command::Bench(bench)) => bench.run().await,
+            Some(Command::Verify(verify)) => verify.run().await,
         }
     }
 }
@@ -129,10 +133,10 @@ mod tests {
     fn every_option_is_a_variable_too() {
         let mut root = Cli::command();
         root.build();
-        // A benchmark's options are for one run: a variable left over would spoil the next.
+        // These options are for one run: a variable left over would spoil the next.
         let lasting = root
             .get_subcommands()
-            .filter(|one| one.get_name() != "bench");
+            .filter(|one| !matches!(one.get_name(), "bench" | "verify"));
         let commands = std::iter::once(&root).chain(lasting);
         for command in commands {
             let options = command.get_arguments().filter(|one| !one.is_positional());

@@ -19,6 +19,7 @@
 //! | [`auth`] | who may do what |
 //! | `http` | every route |
 //! | [`app`] | a whole replica |
+//! | [`verify`] | holds a deployment to its promise, from outside |
 //! | [`cli`] | the command line |
 //!
 //! Imports point one way: `event` ← `wire`, `log` ← `hub` ← `publish`, `http` ← `app` ← `cli`.
@@ -43,4 +44,5 @@ pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod publish;
+pub mod verify;
 pub mod wire;

@@ -4,11 +4,13 @@ mod chunk;
 mod envelope;
 mod json;
 mod sse;
+mod stream;
 
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::is_json;
 pub use json::check_json;
 pub use sse::{HEARTBEAT, closing, opening, refusal};
+pub(crate) use stream::{Block, Parser};
 
 use crate::event::{Data, Event, Position};
 use bytes::Bytes;

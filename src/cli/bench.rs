@@ -21,6 +21,7 @@ use anyhow::{bail, ensure};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, value_parser};
 use plan::Interest;
+pub(super) use process::make_room_for;
 use publisher::{HttpTarget, NatsTarget};
 use std::num::NonZeroU16;
 use std::process::ExitCode;

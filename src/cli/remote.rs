@@ -88,7 +88,8 @@ impl Remote {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, String> {
+/// A server's address, and the path below which it is mounted if there is one.
+pub(super) fn parse_url(text: &str) -> Result<Url, String> {
     // `127.0.0.1:8080` is no URL, and `localhost:8080` is one of another kind.
     if !text.starts_with("http://") && !text.starts_with("https://") {
         let text = "it begins with http:// or https://, as in http://127.0.0.1:8080";

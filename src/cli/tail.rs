@@ -2,9 +2,9 @@
 
 use super::printable;
 use super::remote::{Remote, refusal};
-use super::sse::{Block, Parser};
 use crate::config::parse_pattern;
 use crate::event::{Pattern, Position};
+use crate::wire::{Block, Parser};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use http::{StatusCode, header};

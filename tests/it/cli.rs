@@ -103,6 +103,7 @@ async fn the_help_of_each_command_has_examples() {
         &["publish", "--help"],
         &["tail", "-h"],
         &["bench", "-h"],
+        &["verify", "-h"],
     ] {
         let ended = Program::run(arguments, b"").await;
         assert_eq!(ended.code(), Some(0));

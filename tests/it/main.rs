@@ -37,3 +37,4 @@ mod resume;
 mod signals;
 mod sockets;
 mod subscribe;
+mod verify;

@@ -69,7 +69,7 @@ fn resident_kib(status: &str) -> Option<u64> {
 }
 
 /// Raises the limit of open files so that there can be so many connections.
-pub(super) fn make_room_for(connections: u64) -> anyhow::Result<()> {
+pub(in crate::cli) fn make_room_for(connections: u64) -> anyhow::Result<()> {
     let needed = connections + SPARE_FILES;
     let (_, hard) = rlimit::getrlimit(rlimit::Resource::NOFILE)?;
     let raised = rlimit::increase_nofile_limit(hard)?;

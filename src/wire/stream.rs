@@ -13,21 +13,21 @@ const MAX_RETRY: Duration = Duration::from_secs(3600);
 
 /// An event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) kind: String,
-    pub(super) data: String,
+pub(crate) struct Block {
+    pub(crate) kind: String,
+    pub(crate) data: String,
     /// The id from which to go on after it; empty where the stream has given none.
-    pub(super) id: String,
+    pub(crate) id: String,
 }
 
 /// A block that is larger than any event can be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream has a block of more than {MAX_BLOCK_BYTES} bytes")]
-pub(super) struct TooLong;
+pub(crate) struct TooLong;
 
 /// What has been read of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     line: Vec<u8>,
     began: bool,
     /// The last byte was a CR, which an LF may follow that belongs to it.
@@ -42,7 +42,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// Reads on, and passes on the events that have ended. The bytes may be cut anywhere.
-    pub(super) fn read(&mut self, mut bytes: &[u8], found: &mut Vec<Block>) -> Result<(), TooLong> {
+    pub(crate) fn read(&mut self, mut bytes: &[u8], found: &mut Vec<Block>) -> Result<(), TooLong> {
         while let Some(&first) = bytes.first() {
             if std::mem::take(&mut self.after_cr) && first == b'\n' {
                 bytes = &bytes[1..];
@@ -66,12 +66,12 @@ impl Parser {
     }
 
     /// The id from which to go on: that of the last block that has ended, or the last one before it that had one.
-    pub(super) fn last_id(&self) -> Option<&str> {
+    pub(crate) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
     /// How long to wait before coming back, if the stream has said so.
-    pub(super) fn retry(&self) -> Option<Duration> {
+    pub(crate) fn retry(&self) -> Option<Duration> {
         self.retry
     }
 

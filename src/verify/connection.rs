@@ -1,0 +1,147 @@
+//! A reader's connection: its socket is its own, so that it can really leave it unread.
+
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use reqwest::Url;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// What the system receives ahead for a slow reader, and what is read ahead of it, in bytes.
+const SLOW_BYTES: u32 = 4096;
+const SLOW_READ: usize = 8192;
+
+/// An open connection with the head of its answer read. It is cut when dropped.
+pub(super) struct Connection {
+    pub(super) response: Response<Incoming>,
+    driving: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driving.abort();
+    }
+}
+
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// Connects, and asks for `url`.
+pub(super) async fn open(
+    url: &Url,
+    headers: &HeaderMap,
+    id: Option<&str>,
+    is_slow: bool,
+) -> anyhow::Result<Connection> {
+    let socket = socket(url, is_slow).await?;
+    let mut builder = http1::Builder::new();
+    if is_slow {
+        builder.max_buf_size(SLOW_READ);
+    }
+    let (mut sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
+    let driving = tokio::spawn(async move {
+        // What goes wrong, its body tells.
+        let _ = connection.await;
+    });
+    let guard = Guard(Some(driving));
+    let response = sender.send_request(request(url, headers, id)?).await?;
+    Ok(guard.with(response))
+}
+
+/// Ends a connection whose answer never comes.
+struct Guard(Option<JoinHandle<()>>);
+
+impl Guard {
+    fn with(mut self, response: Response<Incoming>) -> Connection {
+        let driving = self.0.take().expect("it is taken once");
+        Connection { response, driving }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn request(
+    url: &Url,
+    headers: &HeaderMap,
+    id: Option<&str>,
+) -> anyhow::Result<Request<Empty<Bytes>>> {
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let host = url.host_str().unwrap_or_default();
+    let authority = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let mut request = Request::get(target)
+        .header(header::HOST, authority)
+        .header(header::ACCEPT, "text/event-stream")
+        .header(header::CACHE_CONTROL, "no-store");
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    if let Some(id) = id {
+        request = request.header("last-event-id", id);
+    }
+    Ok(request.body(Empty::new())?)
+}
+
+async fn socket(url: &Url, is_slow: bool) -> anyhow::Result<Box<dyn Socket>> {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = url.port_or_known_default().unwrap_or(80);
+    let mut last = io::Error::other(format!("{host} has no address"));
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let stream = match connect(address, is_slow).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        if url.scheme() != "https" {
+            return Ok(Box::new(stream));
+        }
+        let name = ServerName::try_from(host.to_owned())?;
+        return Ok(Box::new(tls()?.connect(name, stream).await?));
+    }
+    Err(last.into())
+}
+
+async fn connect(address: SocketAddr, is_slow: bool) -> io::Result<TcpStream> {
+    let socket = match address.is_ipv4() {
+        true => TcpSocket::new_v4()?,
+        false => TcpSocket::new_v6()?,
+    };
+    if is_slow {
+        socket.set_recv_buffer_size(SLOW_BYTES)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn tls() -> anyhow::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
