@@ -36,7 +36,16 @@ pub(crate) struct Receipt {
 }
 
 pub(crate) fn settings(arguments: &[&str]) -> Settings {
-    let defaults = ["test", "--listen", "127.0.0.1:0", "--retry", "50"];
+    let defaults = [
+        "test",
+        "--listen",
+        "127.0.0.1:0",
+        "--retry",
+        "50",
+        // A NATS server takes no stream that may grow beyond its disk.
+        "--nats-max-bytes",
+        "100000000",
+    ];
     let all = defaults.iter().chain(arguments);
     Arguments::try_parse_from(all).expect("settings").settings
 }
