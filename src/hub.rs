@@ -120,7 +120,11 @@ impl Hub {
         let shared = Shared {
             window_gauge: window.gauge().clone(),
             window: RwLock::new(window),
-            cold: Arc::new(Cold::new(log.clone(), session.subscribe())),
+            cold: Arc::new(Cold::new(
+                log.clone(),
+                session.subscribe(),
+                counters.cold_reads.clone(),
+            )),
             log,
             limits,
             status: watch::Sender::new(starting),

@@ -23,6 +23,8 @@ pub struct HubCounters {
     pub overtaken: Counter,
     /// Gaps told to readers.
     pub gaps: Counter,
+    /// Reads of the log for readers behind the window.
+    pub cold_reads: Counter,
 }
 
 /// The places for connections, and what the listener counts. Cloning it shares both.
@@ -88,6 +90,11 @@ impl Metrics {
             &hub.overtaken,
         );
         count("gaps", "Gaps told to readers", &hub.gaps);
+        count(
+            "cold_reads",
+            "Reads of the log for readers behind the window, each for all who wait for it",
+            &hub.cold_reads,
+        );
         count(
             "http_connections_accepted",
             "Connections accepted",

@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
@@ -47,6 +48,7 @@ pub(super) struct Cold {
     permits: Arc<Semaphore>,
     state: Mutex<State>,
     gauge: Arc<Gauge>,
+    reads: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -65,13 +67,14 @@ impl Segment {
 }
 
 impl Cold {
-    pub(super) fn new(log: Log, session: watch::Receiver<Option<Session>>) -> Self {
+    pub(super) fn new(log: Log, session: watch::Receiver<Option<Session>>, reads: Counter) -> Self {
         Self {
             log,
             session,
             permits: Arc::new(Semaphore::new(READS)),
             state: Mutex::default(),
             gauge: Arc::new(Gauge::new(KEPT_BYTES)),
+            reads,
         }
     }
 
@@ -182,6 +185,7 @@ impl Cold {
             events: usize::try_from(SEGMENT_EVENTS).unwrap_or(usize::MAX),
             bytes: SEGMENT_BYTES,
         };
+        self.reads.inc();
         let batch = self.log.read(range, select, limit).await?;
         if *self.session.borrow() != Some(session) || batch.created != session.created {
             return Err(LogError::Unavailable(
@@ -296,7 +300,7 @@ mod tests {
         }
         let created = log.bounds().await.unwrap().created;
         let session = watch::Sender::new(Some(Session { number: 1, created }));
-        Arc::new(Cold::new(log, session.subscribe()))
+        Arc::new(Cold::new(log, session.subscribe(), Counter::default()))
     }
 
     #[tokio::test]

@@ -36,5 +36,6 @@ mod replicas;
 mod resume;
 mod signals;
 mod sockets;
+mod storms;
 mod subscribe;
 mod verify;
