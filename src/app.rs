@@ -2,7 +2,7 @@
 
 use crate::auth::Access;
 use crate::config::{LimitSettings, MemorySettings, NatsSettings, Settings};
-use crate::http::{Drain, Server, Service, examples, router};
+use crate::http::{Drain, Server, Service, Stall, Watch, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Connections, HubCounters, Metrics};
@@ -23,6 +23,7 @@ pub struct App {
     hub: Hub,
     shards: Arc<Shards>,
     ending: watch::Sender<Option<Closing>>,
+    watch: Watch,
     drain: Duration,
     access: Arc<Access>,
 }
@@ -79,9 +80,14 @@ impl App {
         let bodies = body_budget(&limits)?;
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
         let log = log(settings.nats, &memory, limits.max_event_bytes)?;
-        let server = Server::bind(address, connections.clone(), head_timeout)
-            .map_err(|error| StartError::Listen { address, error })?;
         let (counters, log_counters) = (HubCounters::default(), log.counters());
+        let stall = Stall {
+            after: settings.streams.stall_timeout(),
+            count: counters.stalled.clone(),
+        };
+        let server = Server::bind(address, connections.clone(), head_timeout, stall.clone())
+            .map_err(|error| StartError::Listen { address, error })?;
+        let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
             .shards(settings.streams.shards(), settings.streams)
@@ -109,6 +115,7 @@ impl App {
             shards: shards.clone(),
             streams: settings.streams,
             ending: ending.subscribe(),
+            watch: watch.clone(),
             metrics: Arc::new(metrics),
             max_patterns: limits.max_patterns,
             max_event_bytes: limits.max_event_bytes,
@@ -122,6 +129,7 @@ impl App {
             hub,
             shards,
             ending,
+            watch,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
         })
@@ -157,6 +165,7 @@ impl App {
     /// when the drain time is over.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let follower = tokio::spawn(self.hub.follow());
+        let watch = tokio::spawn(self.watch.run());
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
         shutdown.await;
@@ -172,6 +181,7 @@ impl App {
             serving.abort();
         }
         follower.abort();
+        watch.abort();
     }
 }
 

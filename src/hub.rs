@@ -25,6 +25,7 @@ mod window;
 pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
 pub use reader::Reader;
+pub(crate) use shard::forget_unsent;
 pub use shard::{Handed, ShardStats, Shards};
 pub use signal::{Events, Piece, Signal, heartbeat};
 pub use status::Status;

@@ -23,6 +23,8 @@ pub struct HubCounters {
     pub overtaken: Counter,
     /// Gaps told to readers.
     pub gaps: Counter,
+    /// Clients that took nothing of what they were sent, and were closed.
+    pub stalled: Counter,
 }
 
 /// The places for connections, and what the listener counts. Cloning it shares both.
@@ -88,6 +90,11 @@ impl Metrics {
             &hub.overtaken,
         );
         count("gaps", "Gaps told to readers", &hub.gaps);
+        count(
+            "stalled",
+            "Connections, and streams over HTTP/2, closed because their client took nothing for --stall-timeout",
+            &hub.stalled,
+        );
         count(
             "http_connections_accepted",
             "Connections accepted",

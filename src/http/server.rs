@@ -1,6 +1,7 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use super::stall::Stall;
 use crate::metrics::Connections;
 use axum::Router;
 use axum::response::Response;
@@ -49,6 +50,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     connections: Connections,
     head_timeout: Duration,
+    stall: Stall,
 }
 
 /// Ends a connection over HTTP/1 that its client has left standing; found among the request's extensions.
@@ -67,12 +69,13 @@ impl Cut {
 }
 
 impl Server {
-    /// Listens on `address`, for as many connections at once as there are places; each may take the time given
-    /// for the head of a request.
+    /// Listens on `address`, for as many connections at once as there are places; each may take the times given
+    /// for the head of a request, and to take something of what it is sent.
     pub(crate) fn bind(
         address: SocketAddr,
         connections: Connections,
         head_timeout: Duration,
+        stall: Stall,
     ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
@@ -85,6 +88,7 @@ impl Server {
             listener: socket.listen(BACKLOG)?,
             connections,
             head_timeout,
+            stall,
         })
     }
 
@@ -103,7 +107,8 @@ impl Server {
             };
             let slot = Slot::default();
             let cut = Cut::default();
-            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout);
+            let stall = self.stall.clone();
+            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout, stall);
             let service = Routes {
                 router: router.clone(),
                 slot,

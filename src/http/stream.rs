@@ -4,9 +4,7 @@ use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::hub::{Joined, Place, Reader, Signal, heartbeat};
 use crate::wire::{self, Closing, Form};
-use axum::body::Body;
 use bytes::Bytes;
-use std::convert::Infallible;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -49,12 +47,12 @@ impl Stream {
         }
     }
 
-    /// The stream as a body, which ends when the server does.
-    pub(super) fn into_body(self) -> Body {
-        Body::from_stream(futures::stream::unfold(self, async |mut stream| {
+    /// What it sends, piece by piece, to its end or the server's.
+    pub(super) fn into_pieces(self) -> impl futures::Stream<Item = Bytes> + Send {
+        futures::stream::unfold(self, async |mut stream| {
             let bytes = stream.next().await?;
-            Some((Ok::<_, Infallible>(bytes), stream))
-        }))
+            Some((bytes, stream))
+        })
     }
 
     async fn next(&mut self) -> Option<Bytes> {

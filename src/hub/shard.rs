@@ -24,6 +24,7 @@ use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::wire::{Closing, Form};
 use parking_lot::Mutex;
+use socket2::SockRef;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
@@ -51,6 +52,14 @@ pub struct Handed {
     pub form: Form,
     /// The id that it was told, unless that was no position.
     pub told: Option<Position>,
+}
+
+/// Has the kernel let go of what a client has not taken as soon as its socket is closed, and not keep it for
+/// minutes in case that the client takes it still.
+pub(crate) fn forget_unsent(socket: &SockRef<'_>) {
+    if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "SO_LINGER was refused");
+    }
 }
 
 /// The shards of a hub, which end when this is dropped.

@@ -35,4 +35,5 @@ mod replicas;
 mod resume;
 mod signals;
 mod sockets;
+mod stalled;
 mod subscribe;

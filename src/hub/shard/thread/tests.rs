@@ -29,6 +29,7 @@ impl Bench {
         let hub = hub(1 << 30, bytes).await;
         let settings = StreamSettings {
             heartbeat_seconds: 15,
+            stall_timeout_seconds: 30,
             shards: None,
             retry_ms: 2000,
         };
