@@ -65,7 +65,8 @@ pub struct ListenSettings {
     )]
     pub anonymous_publish: Vec<Pattern>,
 
-    /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds.
+    /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds. After SIGTERM the streams are
+    /// closed one after the other over most of it.
     #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
     pub drain_seconds: u16,
 }

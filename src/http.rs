@@ -17,6 +17,7 @@ mod subscribe;
 pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
 pub(crate) use stall::{Stall, Watch};
+pub(crate) use stream::End;
 
 use crate::auth::Access;
 use crate::config::StreamSettings;

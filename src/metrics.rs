@@ -55,7 +55,8 @@ impl Connections {
         }
     }
 
-    fn open(&self) -> usize {
+    /// How many are open.
+    pub fn open(&self) -> usize {
         self.max - self.places.available_permits()
     }
 }

@@ -40,8 +40,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Drain {
     /// Not yet.
     No,
-    /// Accept nothing more, and end what is open.
+    /// Accept nothing more, and end what is open in good order.
     Yes,
+    /// Cut off what is open still.
+    Over,
 }
 
 /// A bound listener.
@@ -103,7 +105,7 @@ impl Server {
         loop {
             let (stream, permit) = tokio::select! {
                 accepted = self.accept() => accepted,
-                _ = drain.wait_for(|drain| *drain == Drain::Yes) => break,
+                _ = drain.wait_for(|drain| *drain != Drain::No) => break,
             };
             let slot = Slot::default();
             let cut = Cut::default();
@@ -116,6 +118,7 @@ impl Server {
             };
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
             let connection = graceful.watch(connection.into_owned());
+            let mut over = drain.clone();
             tokio::spawn(async move {
                 // One that breaks is the client's business, and one whose socket a shard has taken ends like
                 // that too: nothing is lost by either.
@@ -124,6 +127,8 @@ impl Server {
                         tracing::debug!(%error, "a connection ended");
                     },
                     () = cut.wanted() => tracing::debug!("a connection was cut off"),
+                    // An error is the server gone, which means the same.
+                    _ = over.wait_for(|drain| *drain == Drain::Over) => {}
                 }
             });
         }

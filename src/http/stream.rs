@@ -5,11 +5,35 @@ use crate::event::Position;
 use crate::hub::{Joined, Place, Reader, Signal, heartbeat};
 use crate::wire::{self, Closing, Form};
 use bytes::Bytes;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// When streams are to end, and why.
-pub(super) type Ending = watch::Receiver<Option<Closing>>;
+pub(super) type Ending = watch::Receiver<Option<End>>;
+
+/// Over which time streams are to end, each at its own random moment, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(super) reason: Closing,
+    began: Instant,
+    spread: Duration,
+}
+
+impl End {
+    /// An end that begins now.
+    pub(crate) fn new(reason: Closing, spread: Duration) -> Self {
+        Self {
+            reason,
+            began: Instant::now(),
+            spread,
+        }
+    }
+
+    fn moment(&self) -> Instant {
+        self.began + self.spread.mul_f64(fastrand::f64())
+    }
+}
 
 /// A stream of Server-Sent Events.
 pub(super) struct Stream {
@@ -18,6 +42,8 @@ pub(super) struct Stream {
     form: Form,
     settings: StreamSettings,
     ending: Ending,
+    /// When it ends by itself, once that is known.
+    ends: Option<Instant>,
     /// The last id told to the client, unless that was no position.
     told: Option<Position>,
     opening: Option<Bytes>,
@@ -40,6 +66,7 @@ impl Stream {
             form,
             settings,
             ending,
+            ends: None,
             told: joined.opening.parse().ok(),
             opening: Some(opening.into()),
             rest: None,
@@ -72,7 +99,7 @@ impl Stream {
         };
         let (bytes, told) = tokio::select! {
             biased;
-            reason = ended(&mut self.ending) => {
+            reason = ended(&mut self.ending, &mut self.ends) => {
                 self.ended = true;
                 let id = self.told.map(|id| id.to_string());
                 let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
@@ -92,9 +119,15 @@ impl Stream {
     }
 }
 
-async fn ended(ending: &mut Ending) -> Closing {
-    match ending.wait_for(Option::is_some).await {
-        Ok(reason) => reason.unwrap_or(Closing::Drain),
-        Err(_) => Closing::Drain, // the server itself is gone
-    }
+/// Waits for a stream's moment to end, which it chooses once. Cancel-safe.
+async fn ended(ending: &mut Ending, ends: &mut Option<Instant>) -> Closing {
+    let end = match ending.wait_for(Option::is_some).await {
+        Ok(end) => *end,
+        Err(_) => None, // the server itself is gone
+    };
+    let Some(end) = end else {
+        return Closing::Drain;
+    };
+    tokio::time::sleep_until(*ends.get_or_insert_with(|| end.moment())).await;
+    end.reason
 }

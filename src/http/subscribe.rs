@@ -83,8 +83,12 @@ async fn subscribe(
 ) -> Result<Response, Problem> {
     let asked = Asked::read(service, &patterns, params, headers)?;
     service.access.subscribe(&asked.patterns)?;
-    if let Some(reason) = *service.ending.borrow() {
-        return Ok(refuse(service, &asked, reason));
+    if let Some(end) = *service.ending.borrow() {
+        let mut response = refuse(service, &asked, end.reason);
+        // Who comes back over the same connection would come back here.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        return Ok(response);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
         Ok(joined) => Ok(event_stream(body(service, joined, asked.form, way))),

@@ -99,8 +99,8 @@ enum Order {
     Serve(Box<Handed>),
     /// A reader is back from the log, or lost on the way.
     Back(Box<Back>),
-    /// End all connections in good order.
-    End(Closing),
+    /// End all connections in good order, spread over a time.
+    End(Closing, Duration),
     /// End the thread.
     Stop,
 }
@@ -200,11 +200,12 @@ impl Shards {
             .tell_soon(Order::Serve(Box::new(handed)));
     }
 
-    /// Ends all connections with `hub:closing`, as fast as their sockets take it.
-    pub fn end(&self, reason: Closing) {
+    /// Ends all connections with `hub:closing`, each at its own random moment within `spread`, as fast as their
+    /// sockets take it; those that come later at once.
+    pub fn end(&self, reason: Closing, spread: Duration) {
         self.shards
             .iter()
-            .for_each(|(desk, _)| desk.tell(Order::End(reason)));
+            .for_each(|(desk, _)| desk.tell(Order::End(reason, spread)));
     }
 
     /// What each shard has done.

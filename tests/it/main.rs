@@ -20,6 +20,7 @@ mod bytes;
 mod cli;
 mod conformance;
 mod connections;
+mod drain;
 mod health;
 mod joining;
 mod lagging;

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 #[cfg(test)]
@@ -50,6 +50,8 @@ pub(super) struct Shard {
     /// Groups that had their turn and have more to send.
     pub(super) unfinished: Vec<u32>,
     ending: Option<Closing>,
+    /// Connections that are to end, and when: the next is the last of them.
+    departures: Vec<(Instant, u32)>,
     stopped: bool,
 }
 
@@ -77,6 +79,7 @@ impl Shard {
             settings,
             unfinished: Vec::new(),
             ending: None,
+            departures: Vec::new(),
             stopped: false,
         })
     }
@@ -106,12 +109,15 @@ impl Shard {
                 self.advance_all(group);
             }
             self.look_around();
+            self.end_due();
         }
+        let left = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
+        left.for_each(|(_, conn)| forget_unsent(&SockRef::from(&conn.socket)));
     }
 
     fn wait(&mut self, events: &mut Events) {
         let pause = match self.unfinished.is_empty() {
-            true => self.wheel.pause(),
+            true => self.pause(),
             false => Some(Duration::ZERO),
         };
         match self.poll.poll(events, pause) {
@@ -119,6 +125,13 @@ impl Shard {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => tracing::error!(%error, "a shard can't wait for its sockets"),
         }
+    }
+
+    /// How long there will be nothing to do by itself.
+    fn pause(&self) -> Option<Duration> {
+        let next = self.departures.last();
+        let departure = next.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        self.wheel.pause().into_iter().chain(departure).min()
     }
 
     fn on_event(&mut self, conn: usize, readable: bool, writable: bool) {
@@ -151,7 +164,7 @@ impl Shard {
         match order {
             Order::Serve(handed) => self.admit(*handed),
             Order::Back(back) => self.back(*back),
-            Order::End(reason) => self.end_all(reason),
+            Order::End(reason, spread) => self.end_all(reason, spread),
             Order::Stop => self.stopped = true,
         }
     }
@@ -240,13 +253,28 @@ impl Shard {
         ended.waiting.into_iter().for_each(|one| self.advance(one));
     }
 
-    fn end_all(&mut self, reason: Closing) {
+    /// Ends all connections, each at its own moment; until then it is served.
+    fn end_all(&mut self, reason: Closing, spread: Duration) {
         self.ending = Some(reason);
-        let all: Vec<usize> = self.conns.iter().map(|(id, _)| id).collect();
-        for id in all {
-            // Those who went on when another left its group may have found their client gone.
-            if self.conns.contains(id) {
-                self.end(id, reason);
+        let now = Instant::now();
+        let departure = |(id, _)| (now + spread.mul_f64(fastrand::f64()), name_of(id));
+        self.departures = self.conns.iter().map(departure).collect();
+        self.departures
+            .sort_unstable_by(|one, other| other.cmp(one));
+        self.end_due();
+    }
+
+    /// Ends those whose moment has come.
+    fn end_due(&mut self) {
+        let Some(reason) = self.ending else {
+            return;
+        };
+        let now = Instant::now();
+        while let Some((_, name)) = self.departures.pop_if(|(at, _)| *at <= now) {
+            let conn = name as usize;
+            // It may have gone before. One that has its number since then is ending already.
+            if self.conns.get(conn).is_some_and(|known| !known.ending) {
+                self.end(conn, reason);
             }
         }
     }
