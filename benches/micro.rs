@@ -193,6 +193,7 @@ fn fan_out_by_a_shard(bencher: Bencher<'_, '_>, readers: usize) {
     let _runtime = replica.runtime.enter();
     let streams = StreamSettings {
         heartbeat_seconds: 3600,
+        stall_timeout_seconds: 30,
         shards: None,
         retry_ms: 2000,
     };

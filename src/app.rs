@@ -2,7 +2,7 @@
 
 use crate::auth::Access;
 use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings};
-use crate::http::{Drain, Server, Service, examples, router};
+use crate::http::{Drain, End, Server, Service, Stall, Watch, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Connections, HubCounters, Metrics};
@@ -22,10 +22,27 @@ pub struct App {
     router: Router,
     hub: Hub,
     shards: Arc<Shards>,
-    ending: watch::Sender<Option<Closing>>,
+    ending: watch::Sender<Option<End>>,
+    watch: Watch,
+    connections: Connections,
     drain: Duration,
     access: Arc<Access>,
 }
+
+/// How a replica is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Its streams are closed one after the other, over most of the drain time: so the replicas that their clients
+    /// go to are not stormed.
+    Spread,
+    /// Its streams are all closed at once.
+    AtOnce,
+}
+
+/// The part of the drain time over which streams are closed; the rest is for those who are slow to take that.
+const SPREAD: f64 = 0.8;
+/// The part of it after which the listener is closed though streams are open still; the rest is for requests.
+const LISTENING: f64 = 0.9;
 
 /// Why a replica can't start.
 #[derive(Debug, thiserror::Error)]
@@ -97,9 +114,14 @@ impl App {
             &memory,
             limits.max_event_bytes,
         )?;
-        let server = Server::bind(address, connections.clone(), head_timeout)
-            .map_err(|error| StartError::Listen { address, error })?;
         let counters = HubCounters::default();
+        let stall = Stall {
+            after: settings.streams.stall_timeout(),
+            count: counters.stalled.clone(),
+        };
+        let server = Server::bind(address, connections.clone(), head_timeout, stall.clone())
+            .map_err(|error| StartError::Listen { address, error })?;
+        let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
             .shards(settings.streams.shards(), settings.streams)
@@ -111,7 +133,7 @@ impl App {
             move || usage.usage(),
             shards.clone(),
             hub.log().clone(),
-            connections,
+            connections.clone(),
             bodies.clone(),
         );
         let ending = watch::Sender::new(None);
@@ -127,6 +149,7 @@ impl App {
             shards: shards.clone(),
             streams: settings.streams,
             ending: ending.subscribe(),
+            watch: watch.clone(),
             metrics: Arc::new(metrics),
             max_patterns: limits.max_patterns,
             max_event_bytes: limits.max_event_bytes,
@@ -140,6 +163,8 @@ impl App {
             hub,
             shards,
             ending,
+            watch,
+            connections,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
         })
@@ -171,25 +196,43 @@ impl App {
         Ok(examples(&self.access, &address.to_string()))
     }
 
-    /// Serves until `shutdown` is done, then ends every stream and request; returns when all have ended, or
-    /// when the drain time is over.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let follower = tokio::spawn(self.hub.follow());
+    /// Serves until `shutdown` is done, then has every stream and request end as it says. Meanwhile all is served as
+    /// before, but `/readyz` is 503 and new streams are told to come back. Returns when all have ended, or when the
+    /// drain time is over.
+    pub async fn run(self, shutdown: impl Future<Output = Shutdown>) {
+        let follower = tokio::spawn(self.hub.clone().follow());
+        let watch = tokio::spawn(self.watch.run());
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
-        shutdown.await;
-        tracing::info!("draining: open streams and requests are ended");
-        self.ending.send_replace(Some(Closing::Drain));
-        self.shards.end(Closing::Drain);
-        drain.send_replace(Drain::Yes);
-        if tokio::time::timeout(self.drain, &mut serving)
-            .await
-            .is_err()
-        {
-            tracing::warn!("the drain time is over; what is still open is cut off");
+        let spread = match shutdown.await {
+            Shutdown::Spread => self.drain.mul_f64(SPREAD),
+            Shutdown::AtOnce => Duration::ZERO,
+        };
+        tracing::info!(
+            streams = self.hub.usage().readers,
+            "draining: open streams are closed over {} s",
+            spread.as_secs_f64()
+        );
+        self.ending
+            .send_replace(Some(End::new(Closing::Drain, spread)));
+        self.shards.end(Closing::Drain, spread);
+        let ended = async {
+            let listening = self.drain.mul_f64(LISTENING);
+            // Those that are open after that are cut off in the end.
+            let _ = tokio::time::timeout(listening, self.hub.vacant()).await;
+            drain.send_replace(Drain::Yes);
+            (&mut serving).await
+        };
+        if tokio::time::timeout(self.drain, ended).await.is_err() {
+            tracing::warn!(
+                connections = self.connections.open(),
+                "the drain time is over; what is still open is cut off"
+            );
+            drain.send_replace(Drain::Over);
             serving.abort();
         }
         follower.abort();
+        watch.abort();
     }
 }
 

@@ -70,7 +70,8 @@ pub struct ListenSettings {
     )]
     pub anonymous_publish: Vec<Pattern>,
 
-    /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds.
+    /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds. After SIGTERM the streams are
+    /// closed one after the other over most of it.
     #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
     pub drain_seconds: u16,
 }
@@ -107,6 +108,11 @@ pub struct StreamSettings {
     /// the HTTP library. By default one for each core.
     #[arg(long, env = "TIDINGS_SHARDS", value_name = "N", value_parser = value_parser!(u16).range(0..=1024))]
     pub shards: Option<u16>,
+
+    /// How long a client may take nothing of what it is sent, in seconds; then its stream is closed, and it goes on
+    /// from its last id when it comes back.
+    #[arg(long = "stall-timeout", env = "TIDINGS_STALL_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
+    pub stall_timeout_seconds: u16,
 
     /// After how many milliseconds a client comes back that was cut off; for each spread by ±50 %.
     #[arg(long = "retry", env = "TIDINGS_RETRY", value_name = "MS", default_value_t = 2000, value_parser = value_parser!(u32).range(10..=3_600_000))]
@@ -244,6 +250,11 @@ impl StreamSettings {
     pub fn heartbeat_bounds(&self) -> (Duration, Duration) {
         let period = Duration::from_secs(self.heartbeat_seconds.into());
         (period.mul_f64(0.8), period.mul_f64(1.2))
+    }
+
+    /// How long a client may take nothing of what it is sent.
+    pub fn stall_timeout(&self) -> Duration {
+        Duration::from_secs(self.stall_timeout_seconds.into())
     }
 
     /// When a client comes back that is cut off, in milliseconds: for each another.

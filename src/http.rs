@@ -10,11 +10,14 @@ mod negotiate;
 mod problem;
 mod publish;
 mod server;
+mod stall;
 mod stream;
 mod subscribe;
 
 pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
+pub(crate) use stall::{Stall, Watch};
+pub(crate) use stream::End;
 
 use crate::auth::Access;
 use crate::config::StreamSettings;
@@ -46,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) shards: Arc<Shards>,
     pub(crate) streams: StreamSettings,
     pub(crate) ending: Ending,
+    pub(crate) watch: Watch,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
     pub(crate) max_patterns: usize,
     pub(crate) max_event_bytes: usize,

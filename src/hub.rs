@@ -25,6 +25,7 @@ mod window;
 pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
 pub use reader::Reader;
+pub(crate) use shard::forget_unsent;
 pub use shard::{Handed, ShardStats, Shards};
 pub use signal::{Events, Piece, Signal, heartbeat};
 pub use status::Status;
@@ -44,7 +45,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use window::Window;
 
 /// The bounds of a hub.
@@ -75,6 +76,8 @@ struct Shared {
     /// The head's sequence, for those who wait for one.
     head: watch::Sender<u64>,
     readers: AtomicUsize,
+    /// Told when the last reader has left.
+    vacated: Notify,
     counters: HubCounters,
 }
 
@@ -131,6 +134,7 @@ impl Hub {
             session,
             head: watch::Sender::new(0),
             readers: AtomicUsize::new(0),
+            vacated: Notify::new(),
             counters,
         };
         Self {
@@ -204,6 +208,17 @@ impl Hub {
         *self.shared.head.borrow()
     }
 
+    /// Waits until there is no reader.
+    pub async fn vacant(&self) {
+        loop {
+            let vacated = self.shared.vacated.notified(); // before the look, so that nothing falls in between
+            if self.shared.readers.load(Relaxed) == 0 {
+                return;
+            }
+            vacated.await;
+        }
+    }
+
     /// How full it is.
     pub fn usage(&self) -> Usage {
         let window = self.shared.window.read();
@@ -266,7 +281,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.readers.fetch_sub(1, Relaxed);
+        if self.0.readers.fetch_sub(1, Relaxed) == 1 {
+            self.0.vacated.notify_waiters();
+        }
     }
 }
 

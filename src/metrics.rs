@@ -25,6 +25,8 @@ pub struct HubCounters {
     pub gaps: Counter,
     /// Reads of the log for readers behind the window.
     pub cold_reads: Counter,
+    /// Clients that took nothing of what they were sent, and were closed.
+    pub stalled: Counter,
 }
 
 /// The places for connections, and what the listener counts. Cloning it shares both.
@@ -55,7 +57,8 @@ impl Connections {
         }
     }
 
-    fn open(&self) -> usize {
+    /// How many are open.
+    pub fn open(&self) -> usize {
         self.max - self.places.available_permits()
     }
 }
@@ -94,6 +97,11 @@ impl Metrics {
             "cold_reads",
             "Reads of the log for readers behind the window, each for all who wait for it",
             &hub.cold_reads,
+        );
+        count(
+            "stalled",
+            "Connections, and streams over HTTP/2, closed because their client took nothing for --stall-timeout",
+            &hub.stalled,
         );
         count(
             "http_connections_accepted",

@@ -209,6 +209,31 @@ pub(crate) const CASES: &[Case] = &[
         needs: Needs::Patterns,
     },
     Case {
+        name: "4k",
+        title: "1,000 readers, 20 events/s of 4 KiB",
+        arguments: &[
+            "--readers=1000",
+            "--events=200",
+            "--rate=20",
+            "--payload=4096",
+        ],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
+        needs: Needs::Nothing,
+    },
+    Case {
+        name: "stalled",
+        title: "the same, and 1,000 beside them that never read",
+        arguments: &[
+            "--readers=1000",
+            "--stalled=1000",
+            "--events=200",
+            "--rate=20",
+            "--payload=4096",
+        ],
+        figures: &[PUBLISHED, CPU, DELAY_50, DELAY_99, ANSWER_99],
+        needs: Needs::Nothing,
+    },
+    Case {
         name: "resume",
         title: "10,000 readers come back for 100 events each",
         arguments: &[

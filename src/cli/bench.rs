@@ -14,6 +14,7 @@ mod progress;
 mod publisher;
 mod report;
 mod run;
+mod stalled;
 mod subscribers;
 mod template;
 
@@ -99,6 +100,9 @@ pub(super) struct Bench {
     /// With HTTP/2: readers on each connection. Servers allow some 100 to 250.
     #[arg(long, value_name = "N", default_value = "1", requires = "http2")]
     streams_per_connection: NonZeroU16,
+    /// Beside the readers so many more that never read, over HTTP/1.1: nothing is expected of them.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = value_parser!(u32).range(0..=20_000))]
+    stalled: u32,
     /// Connects under way at once.
     #[arg(long, value_name = "N", default_value = "256")]
     connect_at_once: NonZeroU16,
@@ -195,11 +199,12 @@ impl Bench {
         }
     }
 
-    /// Connections of readers and publishers; a thread's last may carry fewer streams than it could.
+    /// Connections of readers, of those that never read, and of publishers; a thread's last may carry fewer streams than it could.
     fn connections(&self) -> u64 {
         let streams = u64::from(self.streams_per_connection.get());
         let spare = if streams > 1 { self.threads } else { 0 };
-        u64::from(self.readers).div_ceil(streams) + u64::from(spare) + u64::from(self.publishers)
+        let readers = u64::from(self.readers).div_ceil(streams) + u64::from(spare);
+        readers + u64::from(self.stalled) + u64::from(self.publishers)
     }
 
     fn check(&self) -> anyhow::Result<()> {

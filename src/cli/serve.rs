@@ -1,7 +1,7 @@
 //! `tidings serve`.
 
 use super::{Cli, Serve, environment};
-use crate::app::{App, StartError};
+use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
 use crate::log::LogError;
 use clap::CommandFactory;
@@ -24,16 +24,18 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     };
     say_hello(&app, &nats)?;
     let mut signals = Signals::new()?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
     let running = tokio::spawn(app.run(async {
         // An error is the sender gone, which also means to stop.
-        let _ = stopped.await;
+        stopped.await.unwrap_or(Shutdown::AtOnce)
     }));
-    signals.next().await;
-    drop(stop);
+    let shutdown = signals.next().await;
+    tracing::info!("told to end; a second signal ends it at once");
+    // It is there to hear of it, unless it has panicked, which comes next.
+    let _ = stop.send(shutdown);
     tokio::select! {
         ended = running => ended?,
-        () = signals.next() => anyhow::bail!("ended at once, on a second signal"),
+        _ = signals.next() => anyhow::bail!("ended at once, on a second signal"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -111,10 +113,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// The next signal: a person who presses Ctrl-C waits for the end, and who sends SIGTERM has others to go on.
+    async fn next(&mut self) -> Shutdown {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Shutdown::AtOnce,
+            _ = self.terminate.recv() => Shutdown::Spread,
         }
     }
 }

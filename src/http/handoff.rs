@@ -5,16 +5,19 @@
 //! wrapper gives its socket away and reports an error, at which hyper drops the connection with all its
 //! buffers. Nothing that hyper was to write is lost, since it flushes only when all is written.
 
+use super::stall::Stall;
+use crate::hub::forget_unsent;
 use bytes::Bytes;
 use http_body::Frame;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -62,6 +65,9 @@ pub(super) struct Socket {
     slot: Slot,
     /// `None` once it is clear which version of HTTP is spoken.
     greeting: Option<Greeting>,
+    stall: Stall,
+    /// Set while the socket is full: when it will have taken nothing for too long.
+    full: Option<Pin<Box<Sleep>>>,
 }
 
 /// What a connection over HTTP/2 begins with (RFC 9113, section 3.4).
@@ -84,12 +90,14 @@ impl Greeting {
 }
 
 impl Socket {
-    /// A socket that has shown within `head_timeout` which version of HTTP it speaks, or fails.
+    /// A socket that has shown within `head_timeout` which version of HTTP it speaks, or fails; and that fails
+    /// when it stalls.
     pub(super) fn new(
         stream: TcpStream,
         permit: OwnedSemaphorePermit,
         slot: Slot,
         head_timeout: Duration,
+        stall: Stall,
     ) -> Self {
         Self {
             inner: Some((stream, permit)),
@@ -98,6 +106,8 @@ impl Socket {
                 heard: 0,
                 deadline: Box::pin(tokio::time::sleep(head_timeout)),
             }),
+            stall,
+            full: None,
         }
     }
 
@@ -105,6 +115,43 @@ impl Socket {
         match &mut self.inner {
             Some((stream, _)) => Ok(Pin::new(stream)),
             None => Err(given_away()),
+        }
+    }
+
+    /// What a write comes to: one that the socket has no room for fails once it had none for too long.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+        again: impl FnOnce(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if polled.is_ready() {
+            self.full = None;
+            return polled;
+        }
+        let after = self.stall.after;
+        let full = self
+            .full
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
+        ready!(full.as_mut().poll(cx));
+        // The kernel tells of room only once a third of its buffer is free: a slow client may be far from that.
+        match again(SockRef::from(&*self.stream()?)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.stall.count.inc();
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            written => {
+                self.full = None;
+                Poll::Ready(written)
+            }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let (Some((stream, _)), Some(_)) = (&self.inner, &self.full) {
+            forget_unsent(&SockRef::from(stream));
         }
     }
 }
@@ -143,7 +190,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, bytes)
+        let polled = self.stream()?.poll_write(cx, bytes);
+        self.written(cx, polled, |socket| socket.send(bytes))
     }
 
     fn poll_write_vectored(
@@ -151,7 +199,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, slices)
+        let polled = self.stream()?.poll_write_vectored(cx, slices);
+        self.written(cx, polled, |socket| socket.send_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use super::stall::Stall;
 use crate::metrics::Connections;
 use axum::Router;
 use axum::response::Response;
@@ -39,8 +40,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Drain {
     /// Not yet.
     No,
-    /// Accept nothing more, and end what is open.
+    /// Accept nothing more, and end what is open in good order.
     Yes,
+    /// Cut off what is open still.
+    Over,
 }
 
 /// A bound listener.
@@ -49,6 +52,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     connections: Connections,
     head_timeout: Duration,
+    stall: Stall,
 }
 
 /// Ends a connection over HTTP/1 that its client has left standing; found among the request's extensions.
@@ -67,12 +71,13 @@ impl Cut {
 }
 
 impl Server {
-    /// Listens on `address`, for as many connections at once as there are places; each may take the time given
-    /// for the head of a request.
+    /// Listens on `address`, for as many connections at once as there are places; each may take the times given
+    /// for the head of a request, and to take something of what it is sent.
     pub(crate) fn bind(
         address: SocketAddr,
         connections: Connections,
         head_timeout: Duration,
+        stall: Stall,
     ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
@@ -85,6 +90,7 @@ impl Server {
             listener: socket.listen(BACKLOG)?,
             connections,
             head_timeout,
+            stall,
         })
     }
 
@@ -99,11 +105,12 @@ impl Server {
         loop {
             let (stream, permit) = tokio::select! {
                 accepted = self.accept() => accepted,
-                _ = drain.wait_for(|drain| *drain == Drain::Yes) => break,
+                _ = drain.wait_for(|drain| *drain != Drain::No) => break,
             };
             let slot = Slot::default();
             let cut = Cut::default();
-            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout);
+            let stall = self.stall.clone();
+            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout, stall);
             let service = Routes {
                 router: router.clone(),
                 slot,
@@ -111,6 +118,7 @@ impl Server {
             };
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
             let connection = graceful.watch(connection.into_owned());
+            let mut over = drain.clone();
             tokio::spawn(async move {
                 // One that breaks is the client's business, and one whose socket a shard has taken ends like
                 // that too: nothing is lost by either.
@@ -119,6 +127,8 @@ impl Server {
                         tracing::debug!(%error, "a connection ended");
                     },
                     () = cut.wanted() => tracing::debug!("a connection was cut off"),
+                    // An error is the server gone, which means the same.
+                    _ = over.wait_for(|drain| *drain == Drain::Over) => {}
                 }
             });
         }

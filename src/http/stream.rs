@@ -4,14 +4,36 @@ use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::hub::{Joined, Place, Reader, Signal, heartbeat};
 use crate::wire::{self, Closing, Form};
-use axum::body::Body;
 use bytes::Bytes;
-use std::convert::Infallible;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// When streams are to end, and why.
-pub(super) type Ending = watch::Receiver<Option<Closing>>;
+pub(super) type Ending = watch::Receiver<Option<End>>;
+
+/// Over which time streams are to end, each at its own random moment, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(super) reason: Closing,
+    began: Instant,
+    spread: Duration,
+}
+
+impl End {
+    /// An end that begins now.
+    pub(crate) fn new(reason: Closing, spread: Duration) -> Self {
+        Self {
+            reason,
+            began: Instant::now(),
+            spread,
+        }
+    }
+
+    fn moment(&self) -> Instant {
+        self.began + self.spread.mul_f64(fastrand::f64())
+    }
+}
 
 /// A stream of Server-Sent Events.
 pub(super) struct Stream {
@@ -20,6 +42,8 @@ pub(super) struct Stream {
     form: Form,
     settings: StreamSettings,
     ending: Ending,
+    /// When it ends by itself, once that is known.
+    ends: Option<Instant>,
     /// The last id told to the client, unless that was no position.
     told: Option<Position>,
     opening: Option<Bytes>,
@@ -42,6 +66,7 @@ impl Stream {
             form,
             settings,
             ending,
+            ends: None,
             told: joined.opening.parse().ok(),
             opening: Some(opening.into()),
             rest: None,
@@ -49,12 +74,12 @@ impl Stream {
         }
     }
 
-    /// The stream as a body, which ends when the server does.
-    pub(super) fn into_body(self) -> Body {
-        Body::from_stream(futures::stream::unfold(self, async |mut stream| {
+    /// What it sends, piece by piece, to its end or the server's.
+    pub(super) fn into_pieces(self) -> impl futures::Stream<Item = Bytes> + Send {
+        futures::stream::unfold(self, async |mut stream| {
             let bytes = stream.next().await?;
-            Some((Ok::<_, Infallible>(bytes), stream))
-        }))
+            Some((bytes, stream))
+        })
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -74,7 +99,7 @@ impl Stream {
         };
         let (bytes, told) = tokio::select! {
             biased;
-            reason = ended(&mut self.ending) => {
+            reason = ended(&mut self.ending, &mut self.ends) => {
                 self.ended = true;
                 let id = self.told.map(|id| id.to_string());
                 let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
@@ -94,9 +119,15 @@ impl Stream {
     }
 }
 
-async fn ended(ending: &mut Ending) -> Closing {
-    match ending.wait_for(Option::is_some).await {
-        Ok(reason) => reason.unwrap_or(Closing::Drain),
-        Err(_) => Closing::Drain, // the server itself is gone
-    }
+/// Waits for a stream's moment to end, which it chooses once. Cancel-safe.
+async fn ended(ending: &mut Ending, ends: &mut Option<Instant>) -> Closing {
+    let end = match ending.wait_for(Option::is_some).await {
+        Ok(end) => *end,
+        Err(_) => None, // the server itself is gone
+    };
+    let Some(end) = end else {
+        return Closing::Drain;
+    };
+    tokio::time::sleep_until(*ends.get_or_insert_with(|| end.moment())).await;
+    end.reason
 }

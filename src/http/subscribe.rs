@@ -8,12 +8,14 @@ use super::{Name, Params, Service};
 use crate::event::{Pattern, Patterns, Position};
 use crate::hub::{Handed, Joined, Refusal, Start};
 use crate::wire::{self, Closing, Form};
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
+use futures::StreamExt;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use std::convert::Infallible;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
@@ -31,6 +33,13 @@ const AFTER: [&str; 3] = ["after", "lastEventId", "lastEventID"];
 /// The most events that `last=` may ask for.
 const MAX_LAST: usize = 1000;
 
+/// How a request came, and what may be done with its connection.
+pub(super) struct Way {
+    version: Version,
+    /// Where its socket may be asked for.
+    slot: Option<Slot>,
+}
+
 /// What a request for a stream says.
 struct Asked {
     patterns: Patterns,
@@ -42,7 +51,7 @@ struct Asked {
 
 pub(super) async fn one(
     State(service): State<Service>,
-    slot: Option<Extension<Slot>>,
+    way: Way,
     Name(name): Name,
     params: Params,
     headers: HeaderMap,
@@ -52,37 +61,52 @@ pub(super) async fn one(
             "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
         ));
     }
-    subscribe(&service, slot, vec![name], &params, &headers).await
+    subscribe(&service, way, vec![name], &params, &headers).await
 }
 
 pub(super) async fn several(
     State(service): State<Service>,
-    slot: Option<Extension<Slot>>,
+    way: Way,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let patterns = params.all("feed").map(str::to_owned).collect();
-    subscribe(&service, slot, patterns, &params, &headers).await
+    subscribe(&service, way, patterns, &params, &headers).await
 }
 
 async fn subscribe(
     service: &Service,
-    slot: Option<Extension<Slot>>,
+    way: Way,
     patterns: Vec<String>,
     params: &Params,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(service, &patterns, params, headers)?;
     service.access.subscribe(&asked.patterns)?;
-    if let Some(reason) = *service.ending.borrow() {
-        return Ok(refuse(service, &asked, reason));
+    if let Some(end) = *service.ending.borrow() {
+        let mut response = refuse(service, &asked, end.reason);
+        // Who comes back over the same connection would come back here.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        return Ok(response);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => Ok(event_stream(body(service, joined, asked.form, slot))),
+        Ok(joined) => Ok(event_stream(body(service, joined, asked.form, way))),
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
             Ok(refuse(service, &asked, closing(&refusal)))
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Way {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            version: parts.version,
+            slot: parts.extensions.get().cloned(),
+        })
     }
 }
 
@@ -164,9 +188,14 @@ fn last(text: &str) -> Result<usize, Problem> {
 }
 
 /// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.
-fn body(service: &Service, joined: Joined, form: Form, slot: Option<Extension<Slot>>) -> Body {
-    let Some(Extension(slot)) = slot.filter(|_| !service.shards.is_empty()) else {
-        return Stream::new(joined, form, service.streams, service.ending.clone()).into_body();
+fn body(service: &Service, joined: Joined, form: Form, way: Way) -> Body {
+    let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
+        let stream = Stream::new(joined, form, service.streams, service.ending.clone());
+        let pieces = stream.into_pieces();
+        return match way.version {
+            Version::HTTP_2 => Body::new(service.watch.body(pieces)),
+            _ => Body::from_stream(pieces.map(Ok::<_, Infallible>)),
+        };
     };
     let first = wire::opening(service.streams.retry(), Some(&joined.opening));
     let shards = service.shards.clone();

@@ -24,6 +24,7 @@ use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::wire::{Closing, Form};
 use parking_lot::Mutex;
+use socket2::SockRef;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
@@ -51,6 +52,14 @@ pub struct Handed {
     pub form: Form,
     /// The id that it was told, unless that was no position.
     pub told: Option<Position>,
+}
+
+/// Has the kernel let go of what a client has not taken as soon as its socket is closed, and not keep it for
+/// minutes in case that the client takes it still.
+pub(crate) fn forget_unsent(socket: &SockRef<'_>) {
+    if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "SO_LINGER was refused");
+    }
 }
 
 /// The shards of a hub, which end when this is dropped.
@@ -90,8 +99,8 @@ enum Order {
     Serve(Box<Handed>),
     /// A reader is back from the log, or lost on the way.
     Back(Box<Back>),
-    /// End all connections in good order.
-    End(Closing),
+    /// End all connections in good order, spread over a time.
+    End(Closing, Duration),
     /// End the thread.
     Stop,
 }
@@ -191,11 +200,12 @@ impl Shards {
             .tell_soon(Order::Serve(Box::new(handed)));
     }
 
-    /// Ends all connections with `hub:closing`, as fast as their sockets take it.
-    pub fn end(&self, reason: Closing) {
+    /// Ends all connections with `hub:closing`, each at its own random moment within `spread`, as fast as their
+    /// sockets take it; those that come later at once.
+    pub fn end(&self, reason: Closing, spread: Duration) {
         self.shards
             .iter()
-            .for_each(|(desk, _)| desk.tell(Order::End(reason)));
+            .for_each(|(desk, _)| desk.tell(Order::End(reason, spread)));
     }
 
     /// What each shard has done.

@@ -69,6 +69,18 @@ async fn readers_over_http_2_are_counted_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_that_never_read_are_there_and_count_for_nothing() {
+    let replica = Replica::start(&["--stall-timeout", "1"]).await;
+    // All of this is more than a socket takes that is not read.
+    let arguments = ["--readers=5", "--stalled=3", "--events=600", "--rate=200"];
+    let arguments = [&arguments[..], &["--payload=4096"]].concat();
+    let report = bench(&replica, &arguments).await;
+    check(&report, 5 * 600);
+    let metrics = crate::call::get(&replica, "/metrics", &[]).await.text;
+    assert!(metrics.contains("\ntidings_stalled_total 3\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_publishers_reach_readers_of_patterns() {
     let replica = Replica::start(&[]).await;
     let arguments = [

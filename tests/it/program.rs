@@ -6,6 +6,9 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+/// A NATS server takes no stream that may grow beyond its disk.
+const STREAM: (&str, &str) = ("TIDINGS_NATS_MAX_BYTES", "100000000");
+
 /// A running program, ended when dropped.
 pub(crate) struct Program {
     child: Child,
@@ -37,7 +40,8 @@ impl Program {
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.args(arguments);
-        command.env_clear().envs(variables.iter().copied());
+        command.env_clear().env(STREAM.0, STREAM.1);
+        command.envs(variables.iter().copied());
         Self::spawn(command)
     }
 

@@ -3,7 +3,7 @@
 use clap::Parser;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidings::app::App;
+use tidings::app::{App, Shutdown};
 use tidings::config::Settings;
 use tidings::event::Position;
 use tidings::hub::{Hub, Status};
@@ -17,7 +17,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     hub: Hub,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Shutdown>>,
     running: JoinHandle<()>,
 }
 
@@ -70,9 +70,7 @@ impl Replica {
         let address = app.local_addr().expect("its address");
         let hub = app.hub().clone();
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(app.run(async {
-            let _ = stopped.await;
-        }));
+        let running = tokio::spawn(app.run(async { stopped.await.unwrap_or(Shutdown::AtOnce) }));
         Self {
             address,
             hub,
@@ -102,9 +100,20 @@ impl Replica {
         receipt.id.parse().expect("an id")
     }
 
-    /// Tells it to end, and waits until it has.
+    /// Tells it to end, with its streams all at once, and waits until it has.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
+        self.ended().await;
+    }
+
+    /// Tells it to end, with its streams one after the other.
+    pub(crate) fn drain(&mut self) {
+        let stop = self.stop.take().expect("it was not told before");
+        stop.send(Shutdown::Spread).expect("it runs");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(mut self) {
         within("the replica to end", &mut self.running)
             .await
             .expect("no panic");

@@ -129,7 +129,7 @@ async fn variables_that_are_no_settings_are_told() {
 #[tokio::test]
 async fn sigterm_and_sigint_end_the_streams_in_good_order_and_the_program_with_0() {
     for signal in ["TERM", "INT"] {
-        let (server, address) = serve(&[]).await;
+        let (server, address) = serve(&["--drain", "2"]).await;
         let request = "GET /feeds/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let mut raw = Raw::send(address, request).await;
         assert_eq!(raw.head().await.status, "HTTP/1.1 200 OK");
@@ -186,14 +186,49 @@ async fn what_does_not_end_is_cut_off_when_the_drain_time_is_over() {
     let ended = server.end().await;
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert!(ended.err.contains("the drain time is over"), "{ended:?}");
+    assert!(ended.err.contains("connections=1"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn sigint_ends_all_streams_at_once() {
+    let (mut server, address) = serve(&["--drain", "3600"]).await;
+    let mut raws = Vec::new();
+    for _ in 0..20 {
+        let request = "GET /feeds/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut raw = Raw::send(address, request).await;
+        raw.head().await;
+        raws.push(raw);
+    }
+    server.signal("INT").await;
+    while !server
+        .complaint()
+        .await
+        .contains("a second signal ends it at once")
+    {}
+    let told = server.complaint().await;
+    assert!(told.contains("streams are closed over 0 s"), "{told}");
+    assert!(told.contains("streams=20"), "{told}");
+    for mut raw in raws {
+        let rest = String::from_utf8(raw.rest().await).unwrap();
+        assert!(rest.contains("event: hub:closing\n"), "{rest}");
+    }
+    assert_eq!(server.end().await.code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let (mut server, address) = serve(&["--drain", "3600"]).await;
     let _raw = half_a_publish(address).await;
+    let request = "GET /feeds/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut stream = Raw::send(address, request).await;
+    stream.head().await;
+    stream.body_until("\n\n").await;
     server.signal("TERM").await;
     draining(&mut server).await;
+    let publish = reqwest::Client::new().post(format!("http://{address}/feeds/a"));
+    let answer = publish.body("x").send().await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+    assert!(stream.body_until("\n\n").await.ends_with("data: x\n\n"));
     server.signal("INT").await;
     let ended = server.end().await;
     assert_eq!(ended.code(), Some(1));

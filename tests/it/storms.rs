@@ -24,14 +24,7 @@ on_both!(
 /// The program on a stream, once it is ready.
 async fn start(nats: &NatsServer, arguments: &[&str]) -> (Program, SocketAddr) {
     let url = nats.url();
-    let all = [
-        "--listen",
-        "127.0.0.1:0",
-        "--nats",
-        &url,
-        "--nats-max-bytes",
-        "100000000",
-    ];
+    let all = ["--listen", "127.0.0.1:0", "--nats", &url];
     let mut program = Program::start(&[&all, arguments].concat());
     let address = program.address().await;
     while !program.complaint().await.contains("following the log") {}

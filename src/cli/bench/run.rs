@@ -8,7 +8,7 @@ use super::progress::Line;
 use super::publisher::{self, Schedule};
 use super::report::{Connect, Cpu, Deliveries, Memory, Point, Publish, Report, Spread};
 use super::subscribers::{self, Progress, Subscribers};
-use super::{Bench, Ends, probe};
+use super::{Bench, Ends, probe, stalled};
 use anyhow::bail;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -86,6 +86,7 @@ impl Run<'_> {
         let subscribers = self.subscribers()?;
         let before = self.memory()?;
         let (points, connecting) = self.connect(&subscribers, before, None)?;
+        let _stalled = stalled::open(self.bench.stalled, &self.plan, &self.ends.readers)?;
         let mut seen = Seen {
             before,
             points,

@@ -45,6 +45,20 @@ impl Target {
         let asked = plan.asks_for(reader);
         self.url.target(asked.iter().map(String::as_str))
     }
+
+    /// The same as a request over HTTP/1.1, with this `Last-Event-ID`.
+    pub(super) fn request(&self, plan: &Plan, reader: usize, id: Option<&str>) -> String {
+        let path = self.path(plan, reader);
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{}",
+            self.url.authority, self.headers
+        );
+        if let Some(id) = id {
+            request.push_str(&format!("Last-Event-ID: {id}\r\n"));
+        }
+        request.push_str("\r\n");
+        request
+    }
 }
 
 /// How far the readers have come, all threads together.

@@ -26,6 +26,8 @@ pub(super) struct Conn {
     pub(super) told: Option<Position>,
     /// When something was last sent.
     pub(super) spoke: Tick,
+    /// When the socket was full, or last took something of what is left.
+    pub(super) took: Tick,
     /// When it is next looked at for a heartbeat.
     pub(super) due: Tick,
     /// Whether it is closed once the socket has taken what is left.
@@ -59,6 +61,7 @@ impl Conn {
             left: VecDeque::new(),
             told,
             spoke: 0,
+            took: 0,
             due: 0,
             ending: false,
             _place: place,
@@ -72,8 +75,11 @@ impl Conn {
         write(&mut self.socket, bytes)
     }
 
-    /// Keeps what the socket did not take, after what it had not taken before.
-    pub(super) fn keep(&mut self, rest: Bytes) {
+    /// Keeps what the socket did not take by now, after what it had not taken before.
+    pub(super) fn keep(&mut self, rest: Bytes, now: Tick) {
+        if !self.is_blocked() {
+            self.took = now;
+        }
         self.left.push_back(rest);
     }
 
@@ -82,13 +88,16 @@ impl Conn {
     }
 
     /// Writes what was left over.
-    pub(super) fn flush(&mut self) -> Written {
+    pub(super) fn flush(&mut self, now: Tick) -> Written {
         let mut total = 0;
         while let Some(next) = self.left.pop_front() {
             match write(&mut self.socket, &next) {
                 Written::All => total += next.len(),
                 Written::Part(count) => {
                     self.left.push_front(next.slice(count..));
+                    if total + count > 0 {
+                        self.took = now;
+                    }
                     return Written::Part(total + count);
                 }
                 Written::Gone => return Written::Gone,
@@ -98,10 +107,10 @@ impl Conn {
     }
 
     /// The last that it is sent: what is left, and `bytes`.
-    pub(super) fn finish(&mut self, bytes: Bytes) -> Written {
-        self.left.push_back(bytes);
+    pub(super) fn finish(&mut self, bytes: Bytes, now: Tick) -> Written {
+        self.keep(bytes, now);
         self.ending = true;
-        self.flush()
+        self.flush(now)
     }
 
     /// Reads what the client sends, which is nothing that matters. `false` if it is gone, or does not stop.

@@ -173,7 +173,7 @@ impl Shard {
         };
         self.hub.count_gaps(rest.gaps);
         let known = &mut self.conns[conn];
-        known.keep(rest.bytes);
+        known.keep(rest.bytes, self.tick);
         known.told = rest.id.or(known.told);
         let group = &mut self.groups[known.group as usize];
         let form = group.form;

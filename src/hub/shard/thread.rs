@@ -4,7 +4,7 @@ use super::conn::{Conn, Written};
 use super::frame::Frame;
 use super::group::Group;
 use super::wheel::{Tick, Wheel};
-use super::{Desk, Handed, Order, ShardStats};
+use super::{Desk, Handed, Order, ShardStats, forget_unsent};
 use crate::config::StreamSettings;
 use crate::hub::Shared;
 use crate::hub::bell::Ear;
@@ -15,11 +15,12 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use slab::Slab;
+use socket2::SockRef;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 #[cfg(test)]
@@ -27,6 +28,9 @@ mod tests;
 
 /// The token of a shard's waker.
 const WAKER: Token = Token(usize::MAX);
+/// Between two points in time there is up to so much less than the difference of their ticks, and a whole number of
+/// ticks is up to one less than a time.
+const STARTED: Tick = 2;
 
 /// See [`super`].
 pub(super) struct Shard {
@@ -46,6 +50,8 @@ pub(super) struct Shard {
     /// Groups that had their turn and have more to send.
     pub(super) unfinished: Vec<u32>,
     ending: Option<Closing>,
+    /// Connections that are to end, and when: the next is the last of them.
+    departures: Vec<(Instant, u32)>,
     stopped: bool,
 }
 
@@ -68,11 +74,12 @@ impl Shard {
             groups: Slab::new(),
             common: HashMap::new(),
             serials: 0,
-            wheel: Wheel::new(settings.heartbeat_bounds().1),
+            wheel: Wheel::new(settings.heartbeat_bounds().1.min(settings.stall_timeout())),
             tick: 0,
             settings,
             unfinished: Vec::new(),
             ending: None,
+            departures: Vec::new(),
             stopped: false,
         })
     }
@@ -101,13 +108,16 @@ impl Shard {
             for group in heard.drain(..) {
                 self.advance_all(group);
             }
-            self.heartbeats();
+            self.look_around();
+            self.end_due();
         }
+        let left = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
+        left.for_each(|(_, conn)| forget_unsent(&SockRef::from(&conn.socket)));
     }
 
     fn wait(&mut self, events: &mut Events) {
         let pause = match self.unfinished.is_empty() {
-            true => self.wheel.pause(),
+            true => self.pause(),
             false => Some(Duration::ZERO),
         };
         match self.poll.poll(events, pause) {
@@ -115,6 +125,13 @@ impl Shard {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => tracing::error!(%error, "a shard can't wait for its sockets"),
         }
+    }
+
+    /// How long there will be nothing to do by itself.
+    fn pause(&self) -> Option<Duration> {
+        let next = self.departures.last();
+        let departure = next.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        self.wheel.pause().into_iter().chain(departure).min()
     }
 
     fn on_event(&mut self, conn: usize, readable: bool, writable: bool) {
@@ -125,14 +142,20 @@ impl Shard {
             return self.close(conn);
         }
         if writable && known.is_blocked() {
-            match known.flush() {
-                Written::Gone => self.close(conn),
-                Written::Part(_) => {}
-                Written::All if known.ending => self.close(conn),
-                Written::All => {
-                    let group = known.group;
-                    self.advance(group);
-                }
+            self.flush(conn);
+        }
+    }
+
+    /// Writes what was left over to a connection, and then goes on.
+    fn flush(&mut self, conn: usize) {
+        let known = &mut self.conns[conn];
+        match known.flush(self.tick) {
+            Written::Gone => self.close(conn),
+            Written::Part(_) => {}
+            Written::All if known.ending => self.close(conn),
+            Written::All => {
+                let group = known.group;
+                self.advance(group);
             }
         }
     }
@@ -141,7 +164,7 @@ impl Shard {
         match order {
             Order::Serve(handed) => self.admit(*handed),
             Order::Back(back) => self.back(*back),
-            Order::End(reason) => self.end_all(reason),
+            Order::End(reason, spread) => self.end_all(reason, spread),
             Order::Stop => self.stopped = true,
         }
     }
@@ -168,11 +191,11 @@ impl Shard {
             return;
         }
         self.desk.stats.connections.fetch_add(1, Relaxed);
+        self.conns[id].spoke = self.tick;
+        self.watch(id);
         if let Some(reason) = self.ending {
             return self.end(id, reason);
         }
-        self.conns[id].spoke = self.tick;
-        self.watch(id);
         let group = self.alone(id, reader, form);
         self.advance(group);
     }
@@ -197,6 +220,9 @@ impl Shard {
     pub(super) fn close(&mut self, conn: usize) {
         self.leave_group(conn);
         let mut conn = self.conns.remove(conn);
+        if conn.is_blocked() {
+            forget_unsent(&SockRef::from(&conn.socket));
+        }
         if let Err(error) = self.poll.registry().deregister(&mut conn.socket) {
             tracing::debug!(%error, "a closed socket was not watched");
         }
@@ -227,13 +253,28 @@ impl Shard {
         ended.waiting.into_iter().for_each(|one| self.advance(one));
     }
 
-    fn end_all(&mut self, reason: Closing) {
+    /// Ends all connections, each at its own moment; until then it is served.
+    fn end_all(&mut self, reason: Closing, spread: Duration) {
         self.ending = Some(reason);
-        let all: Vec<usize> = self.conns.iter().map(|(id, _)| id).collect();
-        for id in all {
-            // Those who went on when another left its group may have found their client gone.
-            if self.conns.contains(id) {
-                self.end(id, reason);
+        let now = Instant::now();
+        let departure = |(id, _)| (now + spread.mul_f64(fastrand::f64()), name_of(id));
+        self.departures = self.conns.iter().map(departure).collect();
+        self.departures
+            .sort_unstable_by(|one, other| other.cmp(one));
+        self.end_due();
+    }
+
+    /// Ends those whose moment has come.
+    fn end_due(&mut self) {
+        let Some(reason) = self.ending else {
+            return;
+        };
+        let now = Instant::now();
+        while let Some((_, name)) = self.departures.pop_if(|(at, _)| *at <= now) {
+            let conn = name as usize;
+            // It may have gone before. One that has its number since then is ending already.
+            if self.conns.get(conn).is_some_and(|known| !known.ending) {
+                self.end(conn, reason);
             }
         }
     }
@@ -246,47 +287,70 @@ impl Shard {
         let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
         let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
         last.extend_from_slice(LAST_CHUNK);
-        match known.finish(last.into()) {
+        match known.finish(last.into(), self.tick) {
             Written::Part(_) => {}
             Written::All | Written::Gone => self.close(conn),
         }
     }
 }
 
-/// Signs of life.
+/// Signs of life, of both sides.
 impl Shard {
-    /// Has a connection looked at when it will have been silent for long enough.
+    /// Has a connection looked at when it will have been silent, or its client have taken nothing, for long enough.
     fn watch(&mut self, conn: usize) {
         let known = &mut self.conns[conn];
-        let silent = self.tick.saturating_sub(known.spoke);
-        let after = self
-            .wheel
-            .ticks(self.settings.heartbeat())
-            .saturating_sub(silent);
+        let after = |time: Duration, since: Tick| {
+            let gone = self.tick.saturating_sub(since);
+            self.wheel.ticks(time).saturating_sub(gone)
+        };
+        let stall = self.settings.stall_timeout();
+        let after = match known.is_blocked() {
+            // By then that much has passed for sure.
+            true => after(stall, known.took).saturating_add(STARTED),
+            // It may be blocked right after this.
+            false => after(self.settings.heartbeat(), known.spoke).min(self.wheel.ticks(stall)),
+        };
         known.due = self.wheel.insert(name_of(conn), after);
     }
 
-    fn heartbeats(&mut self) {
+    /// Looks at those whose time has come.
+    fn look_around(&mut self) {
         let mut due = Vec::new();
         self.wheel.take_due(&mut due);
-        let shortest = self.wheel.ticks(self.settings.heartbeat_bounds().0);
         for (name, tick) in due {
             let conn = name as usize;
             // Another connection may have its number now.
-            let Some(known) = self
-                .conns
-                .get(conn)
-                .filter(|known| known.due == tick && !known.ending)
-            else {
-                continue;
-            };
-            if self.tick.saturating_sub(known.spoke) >= shortest && !known.is_blocked() {
-                self.heartbeat(conn);
-            }
-            if self.conns.contains(conn) {
-                self.watch(conn);
+            if self.conns.get(conn).is_some_and(|known| known.due == tick) {
+                self.look_at(conn);
             }
         }
+    }
+
+    fn look_at(&mut self, conn: usize) {
+        let shortest = self.wheel.ticks(self.settings.heartbeat_bounds().0);
+        let known = &self.conns[conn];
+        let silent = self.tick.saturating_sub(known.spoke) >= shortest;
+        if self.has_stalled(conn) {
+            // The kernel tells of room only once a third of its buffer is free: a slow client may be far from that.
+            self.flush(conn);
+            if self.conns.contains(conn) && self.has_stalled(conn) {
+                self.hub.counters.stalled.inc();
+                self.close(conn);
+            }
+        } else if silent && !known.is_blocked() && !known.ending {
+            self.heartbeat(conn);
+        }
+        if self.conns.contains(conn) {
+            self.watch(conn);
+        }
+    }
+
+    /// Whether a client has taken nothing for too long.
+    fn has_stalled(&self, conn: usize) -> bool {
+        let known = &self.conns[conn];
+        let stood = self.tick.saturating_sub(known.took);
+        let most = self.wheel.ticks(self.settings.stall_timeout());
+        known.is_blocked() && stood >= most.saturating_add(STARTED)
     }
 
     fn heartbeat(&mut self, conn: usize) {

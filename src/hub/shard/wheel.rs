@@ -34,9 +34,7 @@ impl Wheel {
     /// How many ticks a time is.
     pub(super) fn ticks(&self, time: Duration) -> Tick {
         let ticks = time.as_nanos() / self.step.as_nanos();
-        Tick::try_from(ticks)
-            .unwrap_or(Tick::MAX)
-            .clamp(1, SLOTS / 2 + SLOTS / 4)
+        Tick::try_from(ticks).unwrap_or(Tick::MAX).max(1)
     }
 
     /// The tick that it is now.
@@ -45,9 +43,10 @@ impl Wheel {
         Tick::try_from(ticks).unwrap_or(Tick::MAX)
     }
 
-    /// Notes a name; returns when it will be given out, which is after the next look.
+    /// Notes a name; returns when it will be given out, which is after the next look, and before its time where
+    /// that is too far ahead.
     pub(super) fn insert(&mut self, name: u32, after: Tick) -> Tick {
-        let due = self.now().max(self.done) + after.clamp(1, SLOTS - 1);
+        let due = self.now().max(self.done) + after.clamp(1, SLOTS / 2 + SLOTS / 4);
         self.slots[(due % SLOTS) as usize].push((name, due));
         self.entries += 1;
         due

@@ -133,7 +133,7 @@ impl Thread {
         let mut count = share.count(reader, tally);
         let news = match conn.is_connecting() {
             true => conn
-                .send(|| request(share, reader, id.as_deref()))
+                .send(|| share.target.request(&share.plan, reader, id.as_deref()))
                 .map(|()| News::None),
             false => conn.receive(scanner, buffer, |ledger, mark| count.add(ledger, mark)),
         };
@@ -163,18 +163,4 @@ impl Thread {
         }
         self.tally
     }
-}
-
-fn request(share: &Share, reader: usize, id: Option<&str>) -> String {
-    let target = &share.target;
-    let path = target.path(&share.plan, reader);
-    let mut request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{}",
-        target.url.authority, target.headers
-    );
-    if let Some(id) = id {
-        request.push_str(&format!("Last-Event-ID: {id}\r\n"));
-    }
-    request.push_str("\r\n");
-    request
 }
