@@ -40,7 +40,10 @@ impl Program {
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.args(arguments);
-        command.env_clear().env(STREAM.0, STREAM.1);
+        command.env_clear();
+        if arguments.contains(&"--nats") {
+            command.env(STREAM.0, STREAM.1);
+        }
         command.envs(variables.iter().copied());
         Self::spawn(command)
     }
