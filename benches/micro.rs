@@ -90,6 +90,7 @@ impl Replica {
                 bytes: 1 << 30,
                 events: 100_000,
             },
+            cold_bytes: 32 << 20,
             readers: 100_000,
         };
         let runtime = Builder::new_multi_thread()

@@ -127,6 +127,12 @@ impl App {
             .shards(settings.streams.shards(), settings.streams)
             .map_err(StartError::Shards)?;
         let shards = Arc::new(shards);
+        let publisher = Publisher::new(
+            hub.clone(),
+            access.clone(),
+            limits.max_event_bytes,
+            limits.max_publishes,
+        );
         let usage = hub.clone();
         let metrics = Metrics::new(
             &counters,
@@ -134,16 +140,12 @@ impl App {
             shards.clone(),
             hub.log().clone(),
             connections.clone(),
+            &publisher,
             bodies.clone(),
         );
         let ending = watch::Sender::new(None);
         let service = Service {
-            publisher: Publisher::new(
-                hub.clone(),
-                access.clone(),
-                limits.max_event_bytes,
-                limits.max_publishes,
-            ),
+            publisher,
             hub: hub.clone(),
             access: access.clone(),
             shards: shards.clone(),
@@ -242,6 +244,7 @@ fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
             bytes: memory.window_bytes,
             events: usize::try_from(memory.window_events).unwrap_or(usize::MAX),
         },
+        cold_bytes: memory.cold_bytes,
         readers: limits.max_streams,
     }
 }

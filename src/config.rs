@@ -209,6 +209,11 @@ pub struct MemorySettings {
     #[arg(long, env = "TIDINGS_WINDOW_EVENTS", value_name = "N", default_value_t = 200_000, value_parser = value_parser!(u64).range(1..))]
     pub window_events: u64,
 
+    /// What was read of the log for readers behind the window and is kept for others, in bytes; beside it up to 8
+    /// reads of some 4 MiB each are under way.
+    #[arg(long, env = "TIDINGS_COLD_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    pub cold_bytes: u64,
+
     /// Without NATS and --data: how much the log in memory holds, in bytes.
     #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub memory_bytes: usize,

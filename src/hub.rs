@@ -53,6 +53,8 @@ use window::Window;
 pub struct HubLimits {
     /// Of the window.
     pub window: WindowLimits,
+    /// Bytes of what was read of the log for readers behind the window, kept for others.
+    pub cold_bytes: u64,
     /// Readers at once.
     pub readers: usize,
 }
@@ -126,6 +128,7 @@ impl Hub {
             cold: Arc::new(Cold::new(
                 log.clone(),
                 session.subscribe(),
+                limits.cold_bytes,
                 counters.cold_reads.clone(),
             )),
             log,
@@ -273,7 +276,10 @@ impl Place {
         let max = hub.limits.readers;
         let place = Self(hub.clone());
         match hub.readers.fetch_add(1, Relaxed) >= max {
-            true => Err(Refusal::Overload { max }), // `place` is given back
+            true => {
+                hub.counters.refused.inc();
+                Err(Refusal::Overload { max }) // `place` is given back
+            }
             false => Ok(place),
         }
     }

@@ -40,6 +40,17 @@ pub struct Bounds {
     pub event_bytes: u64,
 }
 
+/// How much a log of this process' own holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Events.
+    pub events: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many idempotency keys were forgotten before their time, so far.
+    pub keys_forgotten: u64,
+}
+
 /// A message on its way into the log.
 #[derive(Clone, Debug)]
 pub struct Append {
@@ -235,6 +246,15 @@ impl Log {
         match self {
             Self::Memory(_) | Self::Disk(_) => None,
             Self::JetStream(log) => Some(log.counters()),
+        }
+    }
+
+    /// How much it holds; nothing where others hold it.
+    pub fn held(&self) -> Option<Held> {
+        match self {
+            Self::Memory(log) => Some(log.held()),
+            Self::Disk(log) => Some(log.held()),
+            Self::JetStream(_) => None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! What is counted, in Prometheus' form.
 
 use crate::hub::{ShardStats, Shards, Usage};
-use crate::log::{DiskLog, Log, LogCounters};
-use crate::publish::BodyBudget;
+use crate::log::{DiskCounters, Held, Log, LogCounters};
+use crate::publish::{BodyBudget, Publisher};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -27,6 +27,8 @@ pub struct HubCounters {
     pub cold_reads: Counter,
     /// Clients that took nothing of what they were sent, and were closed.
     pub stalled: Counter,
+    /// Readers who were told to come back, as there were as many as may be.
+    pub refused: Counter,
 }
 
 /// The places for connections, and what the listener counts. Cloning it shares both.
@@ -77,6 +79,7 @@ impl Metrics {
         shards: Arc<Shards>,
         log: Log,
         connections: Connections,
+        publisher: &Publisher,
         bodies: BodyBudget,
     ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
@@ -93,6 +96,16 @@ impl Metrics {
             &hub.overtaken,
         );
         count("gaps", "Gaps told to readers", &hub.gaps);
+        count(
+            "readers_refused",
+            "Readers told to come back because --max-streams was reached",
+            &hub.refused,
+        );
+        count(
+            "publishes_refused",
+            "Publishes refused because --max-publishes was reached",
+            publisher.refused(),
+        );
         count(
             "cold_reads",
             "Reads of the log for readers behind the window, each for all who wait for it",
@@ -276,8 +289,11 @@ impl<F: Fn() -> Usage> Looked<F> {
     }
 
     fn log(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if let Some(held) = self.log.held() {
+            own(to, held)?;
+        }
         if let Log::Disk(log) = &self.log {
-            disk(to, log)?;
+            disk(to, &log.counters())?;
         }
         match self.log.counters() {
             Some(counters) => from_nats(to, &counters),
@@ -313,15 +329,23 @@ fn from_nats(to: &mut DescriptorEncoder<'_>, log: &LogCounters) -> Result<(), fm
     )
 }
 
-fn disk(to: &mut DescriptorEncoder<'_>, log: &DiskLog) -> Result<(), fmt::Error> {
-    let counters = log.counters();
-    gauge(to, "log_events", "Events in the log on disk", log.events())?;
+fn own(to: &mut DescriptorEncoder<'_>, held: Held) -> Result<(), fmt::Error> {
     gauge(
         to,
-        "log_bytes",
-        "Bytes of the events in the log on disk",
-        log.bytes(),
+        "log_events",
+        "Events in the log of this server",
+        held.events,
     )?;
+    gauge(to, "log_bytes", "Bytes of these events", held.bytes)?;
+    counter(
+        to,
+        "log_keys_forgotten",
+        "Idempotency keys forgotten before their time because of --memory-keys",
+        held.keys_forgotten,
+    )
+}
+
+fn disk(to: &mut DescriptorEncoder<'_>, counters: &DiskCounters) -> Result<(), fmt::Error> {
     counter(
         to,
         "log_commits",

@@ -10,6 +10,7 @@ use crate::auth::{Access, Denied};
 use crate::event::{Data, Feed, Message, Position};
 use crate::hub::{Entry, Hub};
 use crate::log::{Append, AppendError, Appended, LogError};
+use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError};
@@ -27,6 +28,7 @@ pub struct Publisher {
     max_event_bytes: usize,
     max_publishes: usize,
     places: Arc<Semaphore>,
+    refused: Counter,
 }
 
 /// An event that the log holds.
@@ -101,12 +103,18 @@ impl Publisher {
             max_event_bytes,
             max_publishes,
             places: Arc::new(Semaphore::new(max_publishes)),
+            refused: Counter::default(),
         }
     }
 
     /// How many may be under way at once.
     pub fn max_publishes(&self) -> usize {
         self.max_publishes
+    }
+
+    /// Publishes refused because there were as many under way as may be.
+    pub fn refused(&self) -> &Counter {
+        &self.refused
     }
 
     /// Whether this feed may be published to.
@@ -211,6 +219,7 @@ impl Publisher {
         match self.places.clone().try_acquire_owned() {
             Ok(permit) => Ok(permit),
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+                self.refused.inc();
                 Err(PublishError::Overload(self.max_publishes))
             }
         }

@@ -214,6 +214,7 @@ fn hub(log: &Log, events: u64) -> anyhow::Result<Hub> {
             bytes: 1 << 40,
             events: usize::try_from(events)?,
         },
+        cold_bytes: 32 << 20,
         readers: 10,
     };
     Ok(Hub::new(log.clone(), limits, HubCounters::default()))

@@ -21,8 +21,6 @@ const READS: usize = 8;
 /// A segment's bounds, and where unfiltered ones begin: at multiples of this sequence.
 const SEGMENT_EVENTS: u64 = 4096;
 const SEGMENT_BYTES: usize = 4 << 20;
-/// Bytes of segments that are kept for others; with those being read, 64 MiB in all.
-const KEPT_BYTES: u64 = 32 << 20;
 /// Segments that are kept: those of quiet feeds may hold next to nothing.
 const KEPT_SEGMENTS: usize = 1024;
 
@@ -67,13 +65,18 @@ impl Segment {
 }
 
 impl Cold {
-    pub(super) fn new(log: Log, session: watch::Receiver<Option<Session>>, reads: Counter) -> Self {
+    pub(super) fn new(
+        log: Log,
+        session: watch::Receiver<Option<Session>>,
+        kept_bytes: u64,
+        reads: Counter,
+    ) -> Self {
         Self {
             log,
             session,
             permits: Arc::new(Semaphore::new(READS)),
             state: Mutex::default(),
-            gauge: Arc::new(Gauge::new(KEPT_BYTES)),
+            gauge: Arc::new(Gauge::new(kept_bytes)),
             reads,
         }
     }
@@ -279,6 +282,8 @@ mod tests {
     use bytes::Bytes;
 
     /// The part of a log of one event behind a window.
+    const KEPT: u64 = 32 << 20;
+
     async fn cold() -> Arc<Cold> {
         cold_of(1, "1".into()).await
     }
@@ -300,7 +305,12 @@ mod tests {
         }
         let created = log.bounds().await.unwrap().created;
         let session = watch::Sender::new(Some(Session { number: 1, created }));
-        Arc::new(Cold::new(log, session.subscribe(), Counter::default()))
+        Arc::new(Cold::new(
+            log,
+            session.subscribe(),
+            KEPT,
+            Counter::default(),
+        ))
     }
 
     #[tokio::test]
@@ -338,9 +348,9 @@ mod tests {
             entry.encoded(Form::SseEnvelope);
         }
         drop(segments);
-        assert!(cold.bytes() > KEPT_BYTES);
+        assert!(cold.bytes() > KEPT);
         cold.make_room();
-        assert!(cold.bytes() <= KEPT_BYTES);
+        assert!(cold.bytes() <= KEPT);
         assert!(cold.bytes() > 0);
     }
 

@@ -20,6 +20,7 @@ pub(super) async fn hub(log_events: usize, window_bytes: u64) -> Hub {
             bytes: window_bytes,
             events: PLENTY,
         },
+        cold_bytes: 32 << 20,
         readers: 100,
     };
     let hub = Hub::new(Log::Memory(log), limits, Default::default());

@@ -19,7 +19,7 @@ mod writer;
 mod tests;
 
 use super::{
-    Append, AppendError, Appended, Batch, Bounds, Followed, Limit, LogError, Range, Select,
+    Append, AppendError, Appended, Batch, Bounds, Followed, Held, Limit, LogError, Range, Select,
 };
 use crate::event::{Position, Timestamp};
 use parking_lot::{Mutex, RwLock};
@@ -75,6 +75,8 @@ pub struct DiskCounters {
     pub failures: Counter,
     /// Reads that met damaged events.
     pub damaged: Counter,
+    /// Idempotency keys that were forgotten before their time.
+    pub(super) keys_forgotten: Counter,
 }
 
 /// A log in a folder. Cloning it gives another handle on the same log.
@@ -212,15 +214,13 @@ impl DiskLog {
         self.shared.counters.clone()
     }
 
-    /// Bytes that it holds, as stored.
-    pub fn bytes(&self) -> u64 {
-        self.shared.state().bytes
-    }
-
-    /// Events that it holds.
-    pub fn events(&self) -> u64 {
+    pub(super) fn held(&self) -> Held {
         let state = self.shared.state();
-        state.last + 1 - state.first
+        Held {
+            events: state.last + 1 - state.first,
+            bytes: state.bytes,
+            keys_forgotten: self.shared.counters.keys_forgotten.get(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Idempotency keys: what was stored under which key within the last two minutes.
 
+use prometheus_client::metrics::counter::Counter;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ pub(super) fn digest(feed: &str, key: &str) -> KeyDigest {
 #[derive(Debug)]
 pub(super) struct Keys {
     max: usize,
+    forgotten: Counter,
     sequences: HashMap<KeyDigest, u64>,
     by_age: VecDeque<Known>,
 }
@@ -35,10 +37,11 @@ struct Known {
 }
 
 impl Keys {
-    /// None yet.
-    pub(super) fn new(max: usize) -> Self {
+    /// None yet; `forgotten` counts those that go before their time.
+    pub(super) fn new(max: usize, forgotten: Counter) -> Self {
         Self {
             max,
+            forgotten,
             sequences: HashMap::new(),
             by_age: VecDeque::new(),
         }
@@ -53,6 +56,7 @@ impl Keys {
     /// Remembers a key that is not known, stored so long ago; the oldest goes where there are too many.
     pub(super) fn insert(&mut self, key: KeyDigest, sequence: u64, age: Duration) {
         if self.by_age.len() >= self.max {
+            self.forgotten.inc();
             self.forget_oldest();
         }
         let now = Instant::now();
@@ -104,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_key_is_forgotten_after_two_minutes() {
-        let mut keys = Keys::new(10);
+        let mut keys = Keys::new(10, Counter::default());
         keys.insert(key(1), 1, DUPLICATE_WINDOW);
         keys.insert(key(2), 2, DUPLICATE_WINDOW / 2);
         assert_eq!((keys.get(&key(1)), keys.get(&key(2))), (None, Some(2)));
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_before_its_time_where_there_are_too_many() {
-        let mut keys = Keys::new(2);
+        let mut keys = Keys::new(2, Counter::default());
         (1..=3).for_each(|n| keys.insert(key(n), n.into(), Duration::ZERO));
         let found: Vec<_> = (1..=3).map(|n| keys.get(&key(n))).collect();
         assert_eq!(found, [None, Some(2), Some(3)]);
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_was_not_stored_after_all_is_forgotten() {
-        let mut keys = Keys::new(10);
+        let mut keys = Keys::new(10, Counter::default());
         (1..=4).for_each(|n| keys.insert(key(n), n.into(), Duration::ZERO));
         keys.forget_from(3);
         let found: Vec<_> = (1..=4).map(|n| keys.get(&key(n))).collect();

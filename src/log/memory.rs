@@ -1,9 +1,10 @@
 //! The log in memory: nothing to set up, and gone with the process.
 
 use super::keys::{Keys, digest};
-use super::{Append, AppendError, Appended, Batch, Bounds, Followed, Limit, Range, Select};
+use super::{Append, AppendError, Appended, Batch, Bounds, Followed, Held, Limit, Range, Select};
 use crate::event::{Event, Message, Position, Timestamp};
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ struct Shared {
     state: Mutex<State>,
     /// The last sequence, for followers to wait on.
     last: watch::Sender<u64>,
+    keys_forgotten: Counter,
 }
 
 #[derive(Debug)]
@@ -56,18 +58,20 @@ impl MemoryLog {
     /// An empty log.
     pub fn new(limits: MemoryLimits) -> Self {
         let created = Timestamp::now().nanos();
+        let keys_forgotten = Counter::default();
         let state = State {
             events: VecDeque::new(),
             last: Position::START,
             last_time: created,
             bytes: 0,
-            keys: Keys::new(limits.keys),
+            keys: Keys::new(limits.keys, keys_forgotten.clone()),
         };
         let shared = Shared {
             created,
             limits,
             state: Mutex::new(state),
             last: watch::Sender::new(0),
+            keys_forgotten,
         };
         Self {
             shared: Arc::new(shared),
@@ -81,6 +85,15 @@ impl MemoryLog {
             first: state.first(),
             last: state.last,
             event_bytes: (state.bytes / state.events.len().max(1)) as u64,
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let state = self.shared.state.lock();
+        Held {
+            events: state.events.len() as u64,
+            bytes: state.bytes as u64,
+            keys_forgotten: self.shared.keys_forgotten.get(),
         }
     }
 

@@ -15,7 +15,11 @@ fn publisher() -> Publisher {
         bytes: most as u64,
         events: most,
     };
-    let limits = HubLimits { window, readers: 1 };
+    let limits = HubLimits {
+        window,
+        cold_bytes: 1 << 20,
+        readers: 1,
+    };
     let hub = Hub::new(log, limits, Default::default());
     tokio::spawn(hub.clone().follow());
     Publisher::new(hub, Arc::new(Access::Local), most, 1)

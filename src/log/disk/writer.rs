@@ -41,7 +41,7 @@ impl Writer {
         orders: mpsc::Receiver<Order>,
         stored: Vec<(u64, StoredKey)>,
     ) -> Self {
-        let mut keys = Keys::new(shared.limits.keys);
+        let mut keys = Keys::new(shared.limits.keys, shared.counters.keys_forgotten.clone());
         let now = Timestamp::now().nanos();
         for (sequence, key) in stored {
             let age = Duration::from_nanos(now.saturating_sub(key.time));

@@ -54,6 +54,7 @@ impl World {
                 bytes: window_bytes,
                 events: window_events,
             },
+            cold_bytes: 32 << 20,
             readers: READERS,
         };
         let mut model = Model::new(kept);
