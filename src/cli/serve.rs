@@ -6,6 +6,7 @@ use crate::auth::Access;
 use crate::log::LogError;
 use clap::CommandFactory;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -17,12 +18,13 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let nats = serve.settings.nats.shown_servers();
+    let folder = serve.settings.data.folder.clone();
     let app = match App::bind(serve.settings) {
         Ok(app) => app,
         Err(StartError::Log(error)) => return Ok(wrong(&error)),
         Err(error) => return Err(error.into()),
     };
-    say_hello(&app, &nats)?;
+    say_hello(&app, &nats, folder.as_deref())?;
     let mut signals = Signals::new()?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let running = tokio::spawn(app.run(async {
@@ -76,13 +78,16 @@ fn wrong(error: &LogError) -> ExitCode {
 }
 
 #[allow(clippy::print_stdout)] // the first thing a newcomer sees
-fn say_hello(app: &App, nats: &str) -> anyhow::Result<()> {
+fn say_hello(app: &App, nats: &str, folder: Option<&Path>) -> anyhow::Result<()> {
     let address = app.local_addr()?;
     let log = app.hub().log();
     println!("tidings {}", env!("CARGO_PKG_VERSION"));
     println!("log:       {} ({})", log.name(), log.promise());
     if !nats.is_empty() {
         println!("           connecting to {nats}");
+    }
+    if let Some(folder) = folder {
+        println!("           in {}", folder.display());
     }
     println!("listening: http://{address}{}", audience(app.access()));
     for (number, command) in app.examples()?.iter().enumerate() {

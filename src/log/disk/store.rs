@@ -2,8 +2,9 @@
 
 use super::place::Place;
 use super::record;
+use super::scan::Scan;
 use super::trouble::Trouble;
-use crate::event::{Event, Position, Timestamp};
+use crate::event::{Position, Timestamp};
 use crate::log::keys::KeyDigest;
 use crate::log::{Batch, Limit, Range, Select};
 use redb::{
@@ -12,7 +13,6 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 
 /// The version of what is described here: the tables, and what stands in them.
 const VERSION: u32 = 1;
@@ -26,8 +26,6 @@ const KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("keys");
 
 /// How many events one transaction drops at most, since publishers wait for it.
 const DROPS: u64 = 4096;
-/// How many events one read passes over at most.
-const READ_SCAN: u64 = 65_536;
 /// As large as what has to fit before a full disk is taken to have room again.
 const PROBE: usize = 1 << 20;
 /// What an event costs beside its record, in bytes.
@@ -36,7 +34,8 @@ const EVENT_OVERHEAD: u64 = 16;
 /// The store, open.
 pub(super) struct Store {
     database: Database,
-    is_writable: bool,
+    /// Why it can't be written, where it can't.
+    unwritable: Option<Trouble>,
 }
 
 /// How far the log reaches; sealed in every transaction with what it changes.
@@ -87,15 +86,19 @@ impl Store {
     pub(super) fn open(place: &Place, cache_bytes: usize) -> Result<Self, Trouble> {
         Self::checked(Self {
             database: place.open(Database::builder().set_cache_size(cache_bytes))?,
-            is_writable: true,
+            unwritable: None,
         })
     }
 
-    /// Opens the file for reading alone.
-    pub(super) fn open_untouched(place: &Place, cache_bytes: usize) -> Result<Self, Trouble> {
+    /// Opens the file for reading alone, and says why.
+    pub(super) fn open_untouched(
+        place: &Place,
+        cache_bytes: usize,
+        why: Trouble,
+    ) -> Result<Self, Trouble> {
         Self::checked(Self {
             database: place.open_untouched(Database::builder().set_cache_size(cache_bytes))?,
-            is_writable: false,
+            unwritable: Some(why),
         })
     }
 
@@ -301,8 +304,8 @@ impl Store {
     /// A transaction that is on disk once it is committed, and that needs no repair whenever the process ends: the file's
     /// free space is saved with it, and the commit made in two phases.
     fn writing(&self) -> Result<WriteTransaction, Trouble> {
-        if !self.is_writable {
-            return Err(Trouble::new("the log on disk can only be read now"));
+        if let Some(why) = &self.unwritable {
+            return Err(why.clone());
         }
         let mut writing = self.database.begin_write().map_err(other)?;
         writing.set_quick_repair(true);
@@ -324,84 +327,6 @@ impl Retention {
             record::time(sequence, record).is_none_or(|time| time.nanos() < self.before)
         };
         state.bytes > self.bytes || state.last - sequence >= self.events || is_old()
-    }
-}
-
-/// A read under way.
-struct Scan {
-    start: u64,
-    end: u64,
-    /// The sequence that comes next where nothing is missing.
-    next: u64,
-    /// Where what was read without a hole began.
-    first: u64,
-    /// Where something was missing.
-    damaged: Option<u64>,
-    events: Vec<Arc<Event>>,
-    bytes: usize,
-}
-
-impl Scan {
-    fn new(start: u64, end: u64, first: u64) -> Self {
-        Self {
-            start,
-            end,
-            next: start,
-            first,
-            damaged: None,
-            events: Vec::new(),
-            bytes: 0,
-        }
-    }
-
-    /// Takes in the next record; `false` if it is to be left to the next read, as something is missing before it.
-    fn take(&mut self, sequence: u64, bytes: &[u8], select: &Select) -> bool {
-        let wanted = |feed: &str| match select {
-            Select::All => true,
-            Select::Feed(wanted) => wanted.as_str() == feed,
-        };
-        let decoded = record::decode_if(sequence, bytes, wanted);
-        if sequence != self.next || decoded.is_none() {
-            self.damaged.get_or_insert(self.next);
-            if self.next > self.start.max(self.first) {
-                return false;
-            }
-            self.first = sequence + u64::from(decoded.is_none());
-        }
-        self.next = sequence + 1;
-        if let Some(event) = decoded.flatten() {
-            self.bytes += event.message.heap_bytes();
-            self.events.push(Arc::new(event));
-        }
-        true
-    }
-
-    fn is_full(&self, limit: Limit) -> bool {
-        self.events.len() >= limit.events
-            || self.bytes >= limit.bytes
-            || self.next - self.start >= READ_SCAN
-    }
-
-    /// What was read until it was stopped.
-    fn stopped(self, created: u64) -> (Batch, Option<u64>) {
-        let batch = Batch {
-            events: self.events,
-            through: self.next - 1,
-            first: self.first,
-            created,
-        };
-        (batch, self.damaged)
-    }
-
-    /// The same, where there was no more to read; what is missing at the end is left to the next read, unless
-    /// there is nothing else.
-    fn ended(mut self, created: u64) -> (Batch, Option<u64>) {
-        if self.next == self.start.max(self.first) && self.next <= self.end {
-            self.damaged.get_or_insert(self.next);
-            self.next = self.end + 1;
-            self.first = self.next;
-        }
-        self.stopped(created)
     }
 }
 

@@ -60,8 +60,8 @@ impl Writer {
         let mut look = Instant::now() + LOOK;
         while self.wait(&mut waiting, look).await {
             if Instant::now() >= look {
-                self.look().await;
-                look = Instant::now() + LOOK;
+                let is_over = self.look().await;
+                look = Instant::now() + if is_over { Duration::ZERO } else { LOOK };
             }
             while !waiting.is_empty() {
                 self.store(take_batch(&mut waiting)).await;
@@ -77,22 +77,26 @@ impl Writer {
         }
     }
 
-    /// Lets go of what is too old, and tries again what has failed.
-    async fn look(&mut self) {
+    /// Lets go of some of what is too old, and tries again what has failed; returns whether there is more to let go of.
+    async fn look(&mut self) -> bool {
         if self.shared.trouble().is_some() {
             self.shared.mend().await;
             self.forget_what_is_not_there();
         }
         let retention = self.retention();
         let is_over = move |store: &Store| store.is_over(&retention);
-        while let Ok(true) = self.shared.with_store(is_over).await {
-            let addition = Addition {
-                keys_from: self.keys_from(),
-                ..Addition::default()
-            };
-            if let Err(trouble) = self.commit(addition).await {
+        let Ok(true) = self.shared.with_store(is_over).await else {
+            return false;
+        };
+        let addition = Addition {
+            keys_from: self.keys_from(),
+            ..Addition::default()
+        };
+        match self.commit(addition).await {
+            Ok(()) => true,
+            Err(trouble) => {
                 self.shared.fail(trouble).await;
-                return;
+                false
             }
         }
     }
