@@ -138,7 +138,11 @@ impl Reader {
         let segment = self
             .hub
             .cold
-            .read(Range { after, through }, self.feed.as_ref())
+            .read(
+                Range { after, through },
+                self.feed.as_ref(),
+                self.cursor.generation(),
+            )
             .await?;
         let gap = match segment.first > after + 1 {
             true => Some(self.gap(&segment).await?),
