@@ -197,6 +197,10 @@ impl Reader {
             }
             _ => (before, id),
         };
+        if id.sequence() <= self.cursor.sequence() {
+            // Another log was asked than was read, and the follower is still to find that out.
+            return Err(LogError::Unavailable("the log has changed".to_owned()));
+        }
         let say = Say::Gap {
             after: self.cursor.known(),
             before,
