@@ -61,7 +61,7 @@ impl World {
                 bytes: [3_000, 1 << 30][rng.usize(..2)],
                 events: [1, 2, 10, 100, 100_000][rng.usize(..5)],
             },
-            readers: super::readers::READERS,
+            readers: 2 * super::readers::READERS, // one that was forked comes back with a place of its own
         };
         let mut known = Known::empty([1, 1, 50][rng.usize(..3)], limits);
         for _ in 0..[0, 0, 5, 5, 5, 5000][rng.usize(..6)] {
