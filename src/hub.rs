@@ -12,6 +12,8 @@ mod feeds;
 mod follower;
 mod groups;
 mod join;
+#[cfg(test)]
+mod model;
 mod reader;
 mod shard;
 mod signal;

@@ -4,11 +4,15 @@
 //! [`open`](Log::open), which also gives the [`Bounds`]. A log knows nothing of its readers.
 
 mod disk;
+#[cfg(test)]
+mod faulty;
 mod jetstream;
 mod keys;
 mod memory;
 
 pub use disk::{DiskCounters, DiskError, DiskLimits, DiskLog};
+#[cfg(test)]
+pub(crate) use faulty::FaultyLog;
 pub use jetstream::{ConnectionState, JetStreamLog, LogCounters};
 pub use memory::{MemoryLimits, MemoryLog};
 
@@ -24,6 +28,9 @@ pub enum Log {
     Disk(DiskLog),
     /// In a JetStream stream, shared by all replicas.
     JetStream(JetStreamLog),
+    /// In this process, and failing as it is told.
+    #[cfg(test)]
+    Faulty(FaultyLog),
 }
 
 /// How far a log reaches.
@@ -163,6 +170,9 @@ pub enum Follow {
     Disk(disk::Follow),
     /// Of a [`JetStreamLog`].
     JetStream(Box<jetstream::Follow>),
+    /// Of a [`FaultyLog`].
+    #[cfg(test)]
+    Faulty(faulty::Follow),
 }
 
 impl Log {
@@ -173,6 +183,8 @@ impl Log {
             Self::Memory(log) => Ok(log.bounds()),
             Self::Disk(log) => Ok(log.bounds()),
             Self::JetStream(log) => log.open().await,
+            #[cfg(test)]
+            Self::Faulty(log) => log.open().await,
         }
     }
 
@@ -182,6 +194,8 @@ impl Log {
             Self::Memory(log) => Ok(log.bounds()),
             Self::Disk(log) => Ok(log.bounds()),
             Self::JetStream(log) => log.bounds().await,
+            #[cfg(test)]
+            Self::Faulty(log) => log.bounds().await,
         }
     }
 
@@ -191,6 +205,8 @@ impl Log {
             Self::Memory(log) => Ok(log.position_at(sequence)),
             Self::Disk(log) => log.position_at(sequence).await,
             Self::JetStream(log) => log.position_at(sequence).await,
+            #[cfg(test)]
+            Self::Faulty(log) => log.position_at(sequence).await,
         }
     }
 
@@ -200,6 +216,8 @@ impl Log {
             Self::Memory(log) => log.append(append),
             Self::Disk(log) => log.append(append).await,
             Self::JetStream(log) => log.append(append).await,
+            #[cfg(test)]
+            Self::Faulty(log) => log.append(append).await,
         }
     }
 
@@ -212,6 +230,8 @@ impl Log {
             Self::Memory(log) => Ok(Follow::Memory(log.follow(after))),
             Self::Disk(log) => Ok(Follow::Disk(log.follow(after))),
             Self::JetStream(log) => Ok(Follow::JetStream(Box::new(log.follow(after).await?))),
+            #[cfg(test)]
+            Self::Faulty(log) => Ok(Follow::Faulty(log.follow(after).await?)),
         }
     }
 
@@ -229,6 +249,8 @@ impl Log {
             Self::Memory(log) => Ok(log.read(range, select, limit)),
             Self::Disk(log) => log.read(range, select, limit).await,
             Self::JetStream(log) => log.read(range, select, limit).await,
+            #[cfg(test)]
+            Self::Faulty(log) => log.read(range, select, limit).await,
         }
     }
 
@@ -238,6 +260,8 @@ impl Log {
             Self::Memory(_) => "in memory",
             Self::Disk(_) => "on disk",
             Self::JetStream(_) => "NATS JetStream",
+            #[cfg(test)]
+            Self::Faulty(_) => "in a test",
         }
     }
 
@@ -246,6 +270,8 @@ impl Log {
         match self {
             Self::Memory(_) | Self::Disk(_) => None,
             Self::JetStream(log) => Some(log.counters()),
+            #[cfg(test)]
+            Self::Faulty(_) => None,
         }
     }
 
@@ -255,6 +281,8 @@ impl Log {
             Self::Memory(log) => Some(log.held()),
             Self::Disk(log) => Some(log.held()),
             Self::JetStream(_) => None,
+            #[cfg(test)]
+            Self::Faulty(_) => None,
         }
     }
 
@@ -263,6 +291,8 @@ impl Log {
         match self {
             Self::Memory(_) | Self::JetStream(_) => None,
             Self::Disk(log) => log.trouble(),
+            #[cfg(test)]
+            Self::Faulty(_) => None,
         }
     }
 
@@ -274,6 +304,8 @@ impl Log {
             Self::JetStream(_) => {
                 "accepted means: stored by JetStream, as durable as its stream is set up to be"
             }
+            #[cfg(test)]
+            Self::Faulty(_) => "accepted means nothing",
         }
     }
 }
@@ -286,6 +318,8 @@ impl Follow {
             Self::Memory(follow) => Ok(follow.next().await),
             Self::Disk(follow) => follow.next().await,
             Self::JetStream(follow) => follow.next().await,
+            #[cfg(test)]
+            Self::Faulty(follow) => follow.next().await,
         }
     }
 }

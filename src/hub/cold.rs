@@ -96,18 +96,20 @@ impl Cold {
     /// A segment that goes on after `after`, of everything or of one feed; nothing after `through` is wanted.
     ///
     /// Reads only what the follower has verified to be the log that it follows, and is cancel-safe: what
-    /// was begun is finished for whoever asks next.
+    /// was begun is finished for whoever asks next. A range that was wanted of another `generation` of the log
+    /// may go beyond the end of this one, and is not read.
     pub(super) async fn read(
         self: &Arc<Self>,
         range: Range,
         feed: Option<&Feed>,
+        generation: u64,
     ) -> Result<Arc<Segment>, LogError> {
         let select = feed.map_or(Select::All, |feed| Select::Feed(feed.clone()));
-        let shared = self.segment(&select, range, true).await?;
+        let shared = self.segment(&select, range, generation, true).await?;
         match shared.covers(&select, range.after) {
             true => Ok(shared),
             // It was cut short by its size before it came to what is wanted here.
-            false => self.segment(&select, range, false).await,
+            false => self.segment(&select, range, generation, false).await,
         }
     }
 
@@ -115,12 +117,16 @@ impl Cold {
         self: &Arc<Self>,
         select: &Select,
         range: Range,
+        generation: u64,
         aligned: bool,
     ) -> Result<Arc<Segment>, LogError> {
         let reading = {
             let Some(session) = *self.session.borrow() else {
                 return Err(LogError::Unavailable("the log can't be reached".to_owned()));
             };
+            if session.generation != generation {
+                return Err(LogError::Unavailable("the log has changed".to_owned()));
+            }
             let mut state = self.state.lock();
             state.turn_to(session);
             if let Some(segment) = state.kept(select, range.after) {
@@ -304,7 +310,11 @@ mod tests {
             log.append(append).await.unwrap();
         }
         let created = log.bounds().await.unwrap().created;
-        let session = watch::Sender::new(Some(Session { number: 1, created }));
+        let session = watch::Sender::new(Some(Session {
+            number: 1,
+            created,
+            generation: 0,
+        }));
         Arc::new(Cold::new(
             log,
             session.subscribe(),
@@ -327,9 +337,9 @@ mod tests {
             state.turn_to(session.unwrap());
             cold.share(&mut state, (Select::All, 0), torn)
         };
-        let waiting = cold.read(range, None).await;
+        let waiting = cold.read(range, None, 0).await;
         assert!(waiting.is_err() && reading.await.is_err());
-        let segment = cold.read(range, None).await.unwrap();
+        let segment = cold.read(range, None, 0).await.unwrap();
         assert_eq!(segment.entries.len(), 1);
     }
 
@@ -341,7 +351,7 @@ mod tests {
         let mut after = 0;
         while after < through {
             let range = Range { after, through };
-            segments.push(cold.read(range, None).await.unwrap());
+            segments.push(cold.read(range, None, 0).await.unwrap());
             after = segments.last().unwrap().through;
         }
         for entry in segments.iter().flat_map(|segment| &segment.entries) {
@@ -363,7 +373,7 @@ mod tests {
         };
         for number in 0..2 * KEPT_SEGMENTS {
             let feed = format!("quiet.{number}").parse().unwrap();
-            let segment = cold.read(range, Some(&feed)).await.unwrap();
+            let segment = cold.read(range, Some(&feed), 0).await.unwrap();
             assert!(segment.entries.is_empty());
         }
         let state = cold.state.lock();

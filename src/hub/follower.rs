@@ -76,6 +76,7 @@ impl Follower {
         self.hub.session.send_replace(Some(Session {
             number: self.sessions,
             created: bounds.created,
+            generation: self.hub.window.read().generation(),
         }));
         let mut warm = false;
         loop {

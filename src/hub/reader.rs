@@ -138,7 +138,11 @@ impl Reader {
         let segment = self
             .hub
             .cold
-            .read(Range { after, through }, self.feed.as_ref())
+            .read(
+                Range { after, through },
+                self.feed.as_ref(),
+                self.cursor.generation(),
+            )
             .await?;
         let gap = match segment.first > after + 1 {
             true => Some(self.gap(&segment).await?),
@@ -193,6 +197,10 @@ impl Reader {
             }
             _ => (before, id),
         };
+        if id.sequence() <= self.cursor.sequence() {
+            // Another log was asked than was read, and the follower is still to find that out.
+            return Err(LogError::Unavailable("the log has changed".to_owned()));
+        }
         let say = Say::Gap {
             after: self.cursor.known(),
             before,

@@ -7,6 +7,8 @@ pub(super) struct Session {
     pub(super) number: u64,
     /// When the log was created, by its own word.
     pub(super) created: u64,
+    /// How often the log had changed when it began: while it goes on, the log does not change.
+    pub(super) generation: u64,
 }
 
 /// Whether readers get what is published.

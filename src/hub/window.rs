@@ -309,6 +309,15 @@ impl Window {
         }
     }
 
+    /// The changes since a generation, as far as they are told apart: what both logs share, and whether that is
+    /// nothing.
+    #[cfg(test)]
+    pub(super) fn changes_since(&self, generation: u64) -> Vec<(Position, bool)> {
+        let count = usize::try_from(self.generation - generation).unwrap();
+        let newest = self.changes.iter().rev().take(count).rev();
+        newest.map(|change| (change.shared, change.anew)).collect()
+    }
+
     /// Rings for every group: something other than an event has happened.
     pub(super) fn bells(&self) -> Vec<Arc<Bell>> {
         self.groups.bells()

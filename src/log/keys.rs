@@ -47,6 +47,11 @@ impl Keys {
         }
     }
 
+    /// How many have gone before their time.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten.get()
+    }
+
     /// The sequence that was stored under a key.
     pub(super) fn get(&mut self, key: &KeyDigest) -> Option<u64> {
         self.forget_old();

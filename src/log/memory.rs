@@ -41,7 +41,6 @@ struct Shared {
     state: Mutex<State>,
     /// The last sequence, for followers to wait on.
     last: watch::Sender<u64>,
-    keys_forgotten: Counter,
 }
 
 #[derive(Debug)]
@@ -58,20 +57,15 @@ impl MemoryLog {
     /// An empty log.
     pub fn new(limits: MemoryLimits) -> Self {
         let created = Timestamp::now().nanos();
-        let keys_forgotten = Counter::default();
-        let state = State {
-            events: VecDeque::new(),
-            last: Position::START,
-            last_time: created,
-            bytes: 0,
-            keys: Keys::new(limits.keys, keys_forgotten.clone()),
-        };
+        Self::with(created, limits, State::new(created, &limits))
+    }
+
+    fn with(created: u64, limits: MemoryLimits, state: State) -> Self {
         let shared = Shared {
             created,
             limits,
+            last: watch::Sender::new(state.last.sequence()),
             state: Mutex::new(state),
-            last: watch::Sender::new(0),
-            keys_forgotten,
         };
         Self {
             shared: Arc::new(shared),
@@ -93,7 +87,7 @@ impl MemoryLog {
         Held {
             events: state.events.len() as u64,
             bytes: state.bytes as u64,
-            keys_forgotten: self.shared.keys_forgotten.get(),
+            keys_forgotten: state.keys.forgotten(),
         }
     }
 
@@ -182,7 +176,47 @@ impl MemoryLog {
     }
 }
 
+/// For tests of what a log may come back as.
+#[cfg(test)]
+impl MemoryLog {
+    /// An empty log whose first event is to stand at a sequence.
+    pub(crate) fn beginning_at(first: u64, limits: MemoryLimits) -> Self {
+        let created = Timestamp::now().nanos();
+        let mut state = State::new(created, &limits);
+        state.last = Position::before(first);
+        Self::with(created, limits, state)
+    }
+
+    /// A copy that ends with `last`, and has lost what stood before `first`.
+    pub(crate) fn part(&self, first: u64, last: u64) -> Self {
+        let limits = self.shared.limits;
+        let known = self.shared.state.lock();
+        // What comes next has another time than what came next here.
+        let mut state = State::new(known.last_time, &limits);
+        state.last = match last == known.last.sequence() {
+            true => known.last,
+            false => known
+                .at(last)
+                .map_or(Position::before(last + 1), |event| event.position),
+        };
+        let kept = |event: &&Arc<Event>| (first..=last).contains(&event.position.sequence());
+        state.events = known.events.iter().filter(kept).cloned().collect();
+        state.bytes = state.events.iter().map(|event| cost(&event.message)).sum();
+        Self::with(self.shared.created, limits, state)
+    }
+}
+
 impl State {
+    fn new(last_time: u64, limits: &MemoryLimits) -> Self {
+        Self {
+            events: VecDeque::new(),
+            last: Position::START,
+            last_time,
+            bytes: 0,
+            keys: Keys::new(limits.keys, Counter::default()),
+        }
+    }
+
     fn first(&self) -> u64 {
         self.last.sequence() + 1 - self.events.len() as u64
     }

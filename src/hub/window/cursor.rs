@@ -272,6 +272,11 @@ impl Cursor {
         self.group
     }
 
+    /// How often the log had changed at the reader's last step.
+    pub(in crate::hub) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Moves on over what was read from the log.
     pub(in crate::hub) fn passed(&mut self, sequence: u64, known: Option<Position>) {
         self.ordinal = None;
