@@ -155,8 +155,8 @@ impl DiskLog {
 
     pub(super) async fn position_at(&self, sequence: u64) -> Result<Option<Position>, LogError> {
         let state = self.shared.state();
-        if sequence == state.last {
-            return Ok((sequence > 0).then_some(state.position()));
+        if sequence == state.last && state.first <= state.last {
+            return Ok(Some(state.position()));
         }
         let find = move |store: &Store| store.position_at(sequence);
         Ok(self.shared.with_store(find).await?)

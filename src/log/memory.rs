@@ -92,11 +92,7 @@ impl MemoryLog {
     }
 
     pub(super) fn position_at(&self, sequence: u64) -> Option<Position> {
-        let state = self.shared.state.lock();
-        match sequence == state.last.sequence() && sequence > 0 {
-            true => Some(state.last),
-            false => Some(state.at(sequence)?.position),
-        }
+        Some(self.shared.state.lock().at(sequence)?.position)
     }
 
     pub(super) fn append(&self, append: Append) -> Result<Appended, AppendError> {
