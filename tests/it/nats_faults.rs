@@ -1,6 +1,7 @@
 //! NATS fails in many ways while publishers and readers work: all that was acknowledged comes, or is told as a gap or
 //! a reset, and neither is told where none is due.
 
+mod cluster;
 mod restarts;
 
 use crate::nats_server::NatsServer;
