@@ -3,6 +3,7 @@
 
 mod cluster;
 mod restarts;
+mod stream;
 
 use crate::nats_server::NatsServer;
 use crate::outages::{degraded, live};
