@@ -2,6 +2,7 @@
 //! a reset, and neither is told where none is due.
 
 mod cluster;
+mod lag;
 mod restarts;
 mod stream;
 
