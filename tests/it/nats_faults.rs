@@ -3,6 +3,7 @@
 
 mod cluster;
 mod lag;
+mod partition;
 mod restarts;
 mod stream;
 
