@@ -1,6 +1,6 @@
 //! A reader that comes from a replica that is further: the log's word counts, not what is still to be followed.
 
-mod delivery_proxy;
+pub(crate) mod delivery_proxy;
 
 use crate::nats_server::{NatsServer, Version};
 use crate::replica::{Replica, within};

@@ -2,7 +2,7 @@
 
 mod access;
 mod append;
-mod cluster;
+pub(crate) mod cluster;
 mod fit;
 mod follow;
 mod outage;

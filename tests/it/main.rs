@@ -4,6 +4,7 @@
 mod nats_server;
 mod call;
 mod cutting_proxy;
+mod network;
 mod program;
 mod raw;
 mod replica;
@@ -30,6 +31,7 @@ mod log_jetstream;
 mod loopback;
 mod model;
 mod moves;
+mod nats_faults;
 mod outages;
 mod publish;
 mod refusal;

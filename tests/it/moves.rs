@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 const READERS: u64 = 1_000;
 const FEEDS: u64 = 100;
-const EVENTS: u64 = 100_000;
+pub(crate) const EVENTS: u64 = 100_000;
 /// All of it, on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(240);
 
@@ -40,7 +40,7 @@ async fn a_thousand_readers_that_move_under_load_each_see_exactly_their_events(v
 }
 
 /// With acknowledgements: a server that is flooded drops plain publishes.
-async fn publish_all(server: &NatsServer) {
+pub(crate) async fn publish_all(server: &NatsServer) {
     let jetstream = async_nats::jetstream::new(server.client().await);
     for start in (0..EVENTS).step_by(500) {
         let mut acknowledgements = Vec::new();

@@ -1,5 +1,7 @@
 //! A real nats-server for a test, on a port and in a folder of its own, killed when dropped.
 
+use crate::network::Cable;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +27,7 @@ macro_rules! on_both {
     };
 }
 
+const JETSTREAM: &str = "jetstream { store_dir: $STORE }";
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(30);
 
@@ -36,6 +39,14 @@ pub(crate) enum Version {
 }
 
 impl Version {
+    /// The module of the tests that `on_both` makes for it.
+    pub(crate) fn module(self) -> &'static str {
+        match self {
+            Self::V2_9 => "on_2_9",
+            Self::V2_15 => "on_2_15",
+        }
+    }
+
     fn binary(self) -> PathBuf {
         let variable = match self {
             Self::V2_9 => "TIDINGS_TEST_NATS_2_9",
@@ -52,6 +63,9 @@ pub(crate) struct NatsServer {
     config: String,
     /// The server's own name, where its settings give one.
     pub(crate) name: String,
+    host: &'static str,
+    /// The command that its own is given to, where it runs elsewhere.
+    through: Vec<OsString>,
     port: Option<u16>,
     child: Option<Child>,
 }
@@ -59,7 +73,7 @@ pub(crate) struct NatsServer {
 impl NatsServer {
     /// A server with JetStream.
     pub(crate) fn start(version: Version) -> Self {
-        Self::with(version, "jetstream { store_dir: $STORE }")
+        Self::with(version, JETSTREAM)
     }
 
     /// A server with these settings, in which `$STORE` and `$DIR` stand for folders of its own.
@@ -70,7 +84,23 @@ impl NatsServer {
 
     /// The same, in a folder that has files for it.
     pub(crate) fn within(version: Version, dir: tempfile::TempDir, config: &str) -> Self {
-        let mut server = Self {
+        let mut server = Self::new(version, dir, config);
+        server.run();
+        server
+    }
+
+    /// A server with JetStream at the other end of a cable.
+    pub(crate) fn beyond(cable: &Cable, version: Version) -> Self {
+        let dir = tempfile::tempdir().expect("a folder for nats-server");
+        let mut server = Self::new(version, dir, JETSTREAM);
+        server.host = Cable::FAR;
+        server.through = cable.far_command();
+        server.run();
+        server
+    }
+
+    fn new(version: Version, dir: tempfile::TempDir, config: &str) -> Self {
+        Self {
             version,
             dir,
             config: config.to_owned(),
@@ -79,11 +109,11 @@ impl NatsServer {
                 .find_map(|line| line.strip_prefix("server_name: "))
                 .unwrap_or_default()
                 .to_owned(),
+            host: "127.0.0.1",
+            through: Vec::new(),
             port: None,
             child: None,
-        };
-        server.run();
-        server
+        }
     }
 
     /// Starts it (again), on the port that it had.
@@ -96,9 +126,19 @@ impl NatsServer {
             .replace("$DIR", self.dir.path().to_str().expect("a plain path"));
         let port = self.port.map_or(-1, i32::from);
         let file = self.dir.path().join("nats.conf");
-        let text = format!("listen: \"127.0.0.1:{port}\"\n{config}\n");
+        let host = self.host;
+        let text = format!("listen: \"{host}:{port}\"\n{config}\n");
         std::fs::write(&file, text).expect("the configuration is written");
-        let mut child = Command::new(self.version.binary())
+        let binary = self.version.binary();
+        let mut command = match &self.through[..] {
+            [] => Command::new(binary),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
+        let mut child = command
             .arg("-c")
             .arg(&file)
             .stderr(Stdio::piped())
@@ -120,7 +160,7 @@ impl NatsServer {
         });
         let lines = waiting.recv_timeout(START).expect("nats-server is ready");
         let port = lines.iter().find_map(|line| {
-            let (_, rest) = line.split_once("client connections on 127.0.0.1:")?;
+            let (_, rest) = line.split_once(&format!("client connections on {host}:"))?;
             rest.trim().parse().ok()
         });
         self.port = Some(port.unwrap_or_else(|| panic!("it did not start: {lines:#?}")));
@@ -130,6 +170,13 @@ impl NatsServer {
     pub(crate) fn stop(&mut self) {
         self.signal("TERM");
         let mut child = self.child.take().expect("it runs");
+        child.wait().expect("nats-server ends");
+    }
+
+    /// Ends it without a farewell.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("kill");
         child.wait().expect("nats-server ends");
     }
 
@@ -175,7 +222,7 @@ impl NatsServer {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port())
+        format!("nats://{}:{}", self.host, self.port())
     }
 
     pub(crate) fn store(&self) -> PathBuf {

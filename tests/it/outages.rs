@@ -20,20 +20,20 @@ async fn replica(server: &NatsServer) -> Replica {
     Replica::start(&["--nats", &server.url()]).await
 }
 
-async fn live(replica: &Replica) {
+pub(crate) async fn live(replica: &Replica) {
     let mut status = replica.hub().status();
     within("the log", status.wait_for(|status| *status == Status::Live))
         .await
         .unwrap();
 }
 
-async fn degraded(replica: &Replica) {
+pub(crate) async fn degraded(replica: &Replica) {
     let mut status = replica.hub().status();
     let gone = status.wait_for(|status| matches!(status, Status::Degraded { .. }));
     within("the outage to be noticed", gone).await.unwrap();
 }
 
-async fn readiness(replica: &Replica, path: &str) -> (u16, Value) {
+pub(crate) async fn readiness(replica: &Replica, path: &str) -> (u16, Value) {
     let response = reqwest::get(replica.url(path)).await.unwrap();
     let status = response.status().as_u16();
     (
@@ -241,7 +241,7 @@ fn older_store(server: &mut NatsServer) -> tempfile::TempDir {
 }
 
 /// Puts an older copy in the place of the server's store.
-fn restore(server: &mut NatsServer, older: &std::path::Path) {
+pub(crate) fn restore(server: &mut NatsServer, older: &std::path::Path) {
     server.stop();
     std::fs::remove_dir_all(server.store()).unwrap();
     copy_folder(older, &server.store());

@@ -32,6 +32,8 @@ pub(super) struct Told {
     pub(super) line: Line,
     /// The log as it is, which may be another.
     pub(super) log: Line,
+    /// What it has been before: a gap may name an event of a log that is gone again.
+    pub(super) passed: Vec<Line>,
     /// The highest that the log's first sequence has been since all was followed.
     pub(super) first: u64,
     /// Each change of the log that the follower has found: what both share, and whether that is nothing.
@@ -241,7 +243,7 @@ impl Told {
             false => sequence <= line.last() + 1,
         };
         assert!(
-            is_of(&self.line) || is_of(&self.log),
+            is_of(&self.line) || is_of(&self.log) || self.passed.iter().any(is_of),
             "{position} is of no log"
         );
     }

@@ -81,6 +81,7 @@ impl World {
         let told = Told {
             line: known.line.clone(),
             log: known.line.clone(),
+            passed: Vec::new(),
             first: known.line.first,
             changes: Vec::new(),
             oldest: None,
@@ -197,7 +198,8 @@ impl World {
         self.observe();
         self.cut();
         self.known = next;
-        self.told.log = self.known.line.clone();
+        let passed = std::mem::replace(&mut self.told.log, self.known.line.clone());
+        self.told.passed.push(passed);
         self.told.first = self.told.first.max(self.known.line.first);
         self.faulty.replace(self.known.log.clone());
         let most = [1, 3, 60, 200][self.rng.usize(..4)];

@@ -39,7 +39,7 @@ async fn attempt(shared: &Shared, append: Append) -> Result<Appended, AppendErro
     // Before anything else: what is handed over without a connection is stored after the next connect,
     // however long ago its publisher was told that it failed.
     let link = &shared.api.link;
-    link.current().map_err(AppendError::NotStored)?;
+    link.answering().map_err(AppendError::NotStored)?;
     if !allowed(&shared.prefix, &message.feed) {
         return Err(AppendError::NotStored(format!(
             "the feed `{}` can't be a subject: none has U+FFFD in it, and where there is no prefix, what begins with `$` or `_` is one of NATS's own",

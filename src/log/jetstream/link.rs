@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -54,8 +54,16 @@ pub(super) struct Link {
     notes: Arc<Notes>,
     /// How long an answer may take.
     pub(super) timeout: Duration,
+    answers: Arc<Answers>,
     /// Gone once no link is left, which ends the attempts to connect.
     _alive: Arc<()>,
+}
+
+/// The questions that were answered, and what is known of those that were not.
+struct Answers {
+    given: AtomicU64,
+    /// How many had been given when last the time for one was over without any.
+    missed: AtomicU64,
 }
 
 /// What the client's callbacks have heard.
@@ -187,6 +195,10 @@ impl Link {
             make,
             notes,
             timeout,
+            answers: Arc::new(Answers {
+                given: AtomicU64::new(1),
+                missed: AtomicU64::new(0),
+            }),
             _alive: alive,
         })
     }
@@ -238,6 +250,20 @@ impl Link {
         match self.current() {
             Ok(_) => ConnectionState::Connected,
             Err(reason) => ConnectionState::Disconnected(reason),
+        }
+    }
+
+    /// That questions are answered: a connection that leads nowhere still stands for half a minute, and what the
+    /// client is given until then arrives whenever the way is free again. Any question that is answered tells.
+    pub(super) fn answering(&self) -> Result<(), String> {
+        self.current()?;
+        let Answers { given, missed } = &*self.answers;
+        match given.load(Ordering::Relaxed) == missed.load(Ordering::Relaxed) {
+            true => {
+                let text = format!("no answer within {} s", self.timeout.as_secs());
+                Err(unreachable(&self.notes.servers, &text))
+            }
+            false => Ok(()),
         }
     }
 
@@ -308,6 +334,8 @@ impl Link {
             inbox: None,
         };
         let deadline = Instant::now() + self.timeout;
+        let Answers { given, missed } = &*self.answers;
+        let before = given.load(Ordering::Relaxed);
         let news = self.notes.news.subscribe();
         let refusals = news.borrow().refusal.0;
         if let Some(text) = &news.borrow().inbox_refusal {
@@ -316,6 +344,9 @@ impl Link {
         tokio::select! {
             biased;
             answer = client.send_request(subject.clone(), request) => {
+                let answer = answer.inspect(|_| {
+                    given.fetch_add(1, Ordering::Relaxed);
+                });
                 answer.map_err(|error| match error.kind() {
                     RequestErrorKind::Other => {
                         self.replace(epoch);
@@ -330,7 +361,10 @@ impl Link {
             }
             failure = Self::refused(news, refusals, &subject) => Err(failure),
             () = self.ended(epoch) => Err(Failure::Cut),
-            () = sleep_until(deadline) => Err(Failure::TimedOut(self.timeout)),
+            () = sleep_until(deadline) => {
+                missed.store(before, Ordering::Relaxed);
+                Err(Failure::TimedOut(self.timeout))
+            }
         }
     }
 

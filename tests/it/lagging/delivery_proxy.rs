@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What follows through this proxy lags once told to, and can ask the log all the same. Ends when dropped.
-pub(super) struct DeliveryProxy {
+pub(crate) struct DeliveryProxy {
     port: u16,
     withheld: watch::Sender<bool>,
     accepting: JoinHandle<()>,
@@ -23,7 +23,7 @@ struct Frame {
 
 impl DeliveryProxy {
     /// Listens on a port of its own, and passes on to the server at `upstream`.
-    pub(super) async fn start(upstream: u16) -> Self {
+    pub(crate) async fn start(upstream: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let withheld = watch::Sender::new(false);
@@ -46,17 +46,17 @@ impl DeliveryProxy {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Withholds what consumers deliver from now on.
-    pub(super) fn withhold(&self) {
+    pub(crate) fn withhold(&self) {
         self.withheld.send_replace(true);
     }
 
     /// Passes on what was withheld, and all that comes.
-    pub(super) fn pass_on(&self) {
+    pub(crate) fn pass_on(&self) {
         self.withheld.send_replace(false);
     }
 }

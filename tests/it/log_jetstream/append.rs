@@ -13,6 +13,7 @@ on_both!(
     a_feed_that_another_stream_takes_in_is_not_stored,
     without_a_connection_nothing_is_stored,
     an_answer_that_never_comes_leaves_it_unknown,
+    once_an_answer_has_not_come_nothing_is_handed_over_until_one_does,
 );
 
 async fn an_appended_event_is_followed_and_read_as_it_was(version: Version) {
@@ -153,4 +154,25 @@ async fn an_answer_that_never_comes_leaves_it_unknown(version: Version) {
     // And indeed it comes to be stored.
     let mut follow = log.follow(0).await.unwrap();
     assert_eq!(texts(&next_events(&mut follow, 1).await), ["1"]);
+}
+
+async fn once_an_answer_has_not_come_nothing_is_handed_over_until_one_does(version: Version) {
+    let server = NatsServer::start(version);
+    let mut settings = server.settings();
+    settings.timeout_seconds = 1;
+    let (log, _) = log_of(settings);
+    log.open().await.unwrap();
+    server.freeze();
+    let error = soon(log.append(on("a", "1"))).await.unwrap_err();
+    assert!(matches!(error, AppendError::Unknown(_)), "{error}");
+    let error = soon(log.append(on("a", "2"))).await.unwrap_err();
+    let AppendError::NotStored(text) = error else {
+        panic!("{error}");
+    };
+    assert!(text.ends_with("no answer within 1 s"), "{text}");
+    server.thaw();
+    reopened(&log).await;
+    log.append(on("a", "3")).await.unwrap();
+    let mut follow = log.follow(0).await.unwrap();
+    assert_eq!(texts(&next_events(&mut follow, 2).await), ["1", "3"]);
 }

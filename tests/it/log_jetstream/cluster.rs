@@ -23,7 +23,7 @@ fn free_port() -> u16 {
 }
 
 /// Three servers that know each other.
-fn cluster(version: Version) -> Vec<NatsServer> {
+pub(crate) fn cluster(version: Version) -> Vec<NatsServer> {
     let ports = [free_port(), free_port(), free_port()];
     let name = format!("c{}", ports[0]);
     let routes = ports
@@ -56,7 +56,7 @@ async fn events_survive_the_leader_and_reach_the_follower_once(version: Version)
     let mut follow = log.follow(0).await.unwrap();
     let mut events = next_events(&mut follow, 50).await;
     for _ in 0..2 {
-        let leader = leader(&servers).await;
+        let leader = leader(&servers, 0).await;
         servers[leader].stop();
         let mut stored = 0;
         soon(async {
@@ -98,7 +98,7 @@ async fn without_a_majority_it_is_told_that_there_is_no_leader(version: Version)
     let mut servers = cluster(version);
     let (log, _) = log_of(replicated(&servers));
     reopened(&log).await;
-    let leader = leader(&servers).await;
+    let leader = leader(&servers, 0).await;
     let survivor = servers.remove((leader + 1) % 3);
     // At once and without a farewell, so that no other takes the lead meanwhile.
     for server in &servers {
@@ -110,9 +110,9 @@ async fn without_a_majority_it_is_told_that_there_is_no_leader(version: Version)
     assert!(text.contains("no leader"), "{text}");
 }
 
-/// Which of the servers leads the stream, as soon as one does.
-async fn leader(servers: &[NatsServer]) -> usize {
-    let client = servers[0].client().await;
+/// Which of the servers leads the stream, as soon as one does: the word of the one at `asked`.
+pub(crate) async fn leader(servers: &[NatsServer], asked: usize) -> usize {
+    let client = servers[asked].client().await;
     soon(async {
         loop {
             let asked = client.request("$JS.API.STREAM.INFO.TIDINGS", "".into());
