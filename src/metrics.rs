@@ -355,7 +355,7 @@ fn disk(to: &mut DescriptorEncoder<'_>, counters: &DiskCounters) -> Result<(), f
     counter(
         to,
         "log_failures",
-        "Transactions of the log on disk that failed",
+        "Transactions and reads of the log on disk that failed",
         counters.failures.get(),
     )?;
     counter(

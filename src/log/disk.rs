@@ -30,7 +30,8 @@ use crate::event::{Position, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use place::Place;
 use prometheus_client::metrics::counter::Counter;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{State, Store};
@@ -76,7 +77,7 @@ pub struct DiskError {
 pub struct DiskCounters {
     /// Transactions that added events or dropped them, each with one wait for the disk.
     pub commits: Counter,
-    /// Transactions that failed.
+    /// Transactions and reads that failed.
     pub failures: Counter,
     /// Reads that met damaged events.
     pub damaged: Counter,
@@ -105,23 +106,27 @@ struct Shared {
     trouble: watch::Sender<Option<Trouble>>,
     /// What was found to be damaged, ever since the start.
     damage: Mutex<Option<String>>,
+    /// Why the last read failed, if it did.
+    unread: Mutex<Option<String>>,
     counters: Arc<DiskCounters>,
+    /// Held on the folder, so that nobody else uses it, whatever becomes of the file.
+    _lock: Option<File>,
 }
 
 impl DiskLog {
     /// Opens the log in a folder, or begins one there. Needs a tokio runtime.
     pub fn open(folder: PathBuf, limits: DiskLimits) -> Result<Self, DiskError> {
-        let made = std::fs::create_dir_all(&folder).map_err(Trouble::from);
         let place = Place::Folder(folder.clone());
-        made.and_then(|()| Self::at(place, limits))
+        locked(&folder)
+            .and_then(|lock| Self::at(place, limits, Some(lock)))
             .map_err(|Trouble { reason, .. }| DiskError { folder, reason })
     }
 
-    fn at(place: Place, limits: DiskLimits) -> Result<Self, Trouble> {
+    fn at(place: Place, limits: DiskLimits, lock: Option<File>) -> Result<Self, Trouble> {
         let opening = place.clone();
         // In a thread of its own, as it may panic over a file that is none of its own.
         let opened = std::thread::spawn(move || {
-            let store = Store::open(&opening, limits.cache_bytes)?;
+            let store = Store::open(&opening, limits.cache_bytes, true)?;
             let (state, keys) = (store.state()?, store.keys(writer::keys_since())?);
             Ok((store, state, keys))
         });
@@ -136,6 +141,8 @@ impl DiskLog {
             trouble: watch::Sender::new(None),
             damage: Mutex::default(),
             counters: Arc::default(),
+            unread: Mutex::default(),
+            _lock: lock,
         });
         let (orders, received) = mpsc::channel(WAITING);
         tokio::spawn(Writer::new(shared.clone(), received, keys).run());
@@ -163,9 +170,6 @@ impl DiskLog {
     }
 
     pub(super) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        if let Some(trouble) = self.shared.trouble() {
-            return Err(trouble.not_stored());
-        }
         let (answer, answered) = oneshot::channel();
         let gone = || "the log is being closed".to_owned();
         let sent = self.orders.send(Order { append, answer }).await;
@@ -211,7 +215,9 @@ impl DiskLog {
     /// Why nothing can be appended now, or what was found to be damaged.
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.shared.trouble().map(|trouble| trouble.reason);
-        trouble.or_else(|| self.shared.damage.lock().clone())
+        trouble
+            .or_else(|| self.shared.unread.lock().clone())
+            .or_else(|| self.shared.damage.lock().clone())
     }
 
     /// What it has met.
@@ -226,6 +232,20 @@ impl DiskLog {
             bytes: state.bytes,
             keys_forgotten: self.shared.counters.keys_forgotten.get(),
         }
+    }
+}
+
+/// The folder, made where there is none, and kept from others as long as what is returned is open.
+fn locked(folder: &Path) -> Result<File, Trouble> {
+    std::fs::create_dir_all(folder)?;
+    let lock = File::open(folder)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Trouble::new(
+            "another process uses it; each needs a folder of its own",
+        )),
+        // Some file systems have no locks; the file is locked by itself too.
+        Err(TryLockError::Error(_)) => Ok(lock),
     }
 }
 
@@ -259,7 +279,9 @@ impl Shared {
         limit: Limit,
     ) -> Result<Batch, Trouble> {
         let read = move |store: &Store| store.read(range, &select, limit);
-        let (batch, damaged) = self.with_store(read).await?;
+        let read = self.with_store(read).await;
+        self.note_read(read.as_ref().err());
+        let (batch, damaged) = read?;
         if let Some(sequence) = damaged {
             self.found_damage(sequence);
         }
@@ -349,11 +371,16 @@ impl Shared {
             let mut place = shared.store.write();
             drop(place.take());
             let (file, cache) = (&shared.place, shared.limits.cache_bytes);
-            let store =
-                Store::open(file, cache).or_else(|why| Store::open_untouched(file, cache, why))?;
-            let state = store.state()?;
+            let store = Store::open(file, cache, false)
+                .or_else(|why| Store::open_untouched(file, cache, why))?;
+            let (state, known) = (store.state()?, shared.state());
+            if state.created != known.created || state.last < known.last {
+                return Err(Trouble::new(
+                    "another log, or an older copy, stands in the place of its own: to use that one, start anew",
+                ));
+            }
             *place = Some(store);
-            Ok::<_, Trouble>(state)
+            Ok(state)
         });
         match reopened.await {
             Ok(Ok(state)) => self.reached(state),
@@ -369,6 +396,23 @@ impl Shared {
         match self.is_open() && self.state().last < sequence {
             true => trouble.not_stored(),
             false => AppendError::Unknown(trouble.reason.clone()),
+        }
+    }
+
+    /// Keeps why reading fails, as long as it does; what is damaged is told elsewhere.
+    fn note_read(&self, failed: Option<&Trouble>) {
+        let failed = failed.filter(|trouble| trouble.kind != Kind::Damage);
+        let mut unread = self.unread.lock();
+        match failed {
+            Some(Trouble { reason, .. }) => {
+                self.counters.failures.inc();
+                if unread.is_none() {
+                    tracing::error!(%reason, "the log on disk can't be read: readers behind the window wait");
+                }
+                *unread = Some(reason.clone());
+            }
+            None if unread.take().is_some() => tracing::info!("the log on disk can be read again"),
+            None => {}
         }
     }
 

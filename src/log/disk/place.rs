@@ -6,10 +6,12 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, StorageBackend};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The file's name.
+/// The file's name, and the one that it has while it is made.
 const FILE: &str = "log.redb";
+const NEW: &str = "log.redb.new";
 
 /// Where the file is.
 #[derive(Clone, Debug)]
@@ -19,18 +21,65 @@ pub(super) enum Place {
     Disk(super::tests::Disk),
 }
 
+/// Which file it is: its device, and its number there. A file that was removed is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
 impl Place {
-    /// Opens the file, or makes it.
-    pub(super) fn open(&self, builder: &Builder) -> Result<Database, Trouble> {
+    /// Whether there is a file yet.
+    pub(super) fn is_new(&self) -> Result<bool, Trouble> {
+        match self {
+            Self::Folder(folder) => Ok(!folder.join(FILE).try_exists()?),
+            #[cfg(test)]
+            Self::Disk(disk) => Ok(disk.len()? == 0),
+        }
+    }
+
+    /// Makes the file, with what `begin` puts in; it has its name only once that is on disk.
+    pub(super) fn make(
+        &self,
+        builder: &Builder,
+        begin: impl FnOnce(&Database) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
         match self {
             Self::Folder(folder) => {
-                let database = builder.create(folder.join(FILE))?;
-                // The file's name is to last as well.
-                File::open(folder)?.sync_all()?;
-                Ok(database)
+                let new = folder.join(NEW);
+                // What is there was left by one who was killed over it.
+                match std::fs::remove_file(&new) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(error.into());
+                    }
+                    _ => {}
+                }
+                begin(&builder.create(&new)?)?;
+                std::fs::rename(new, folder.join(FILE))?;
+                Ok(File::open(folder)?.sync_all()?)
             }
             #[cfg(test)]
+            Self::Disk(disk) => begin(&builder.create_with_backend(disk.clone())?),
+        }
+    }
+
+    /// Opens the file.
+    pub(super) fn open(&self, builder: &Builder) -> Result<Database, Trouble> {
+        match self {
+            Self::Folder(folder) => Ok(builder.open(folder.join(FILE))?),
+            #[cfg(test)]
             Self::Disk(disk) => Ok(builder.create_with_backend(disk.clone())?),
+        }
+    }
+
+    /// Which file stands there now.
+    pub(super) fn identity(&self) -> Result<Identity, Trouble> {
+        match self {
+            Self::Folder(folder) => {
+                let file = std::fs::metadata(folder.join(FILE));
+                let gone = |error| Trouble::new(format!("its file is gone ({error})"));
+                let file = file.map_err(gone)?;
+                Ok(Identity(file.dev(), file.ino()))
+            }
+            #[cfg(test)]
+            Self::Disk(_) => Ok(Identity(0, 0)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The store: a file of redb's, in which one transaction is one `fsync` for all that it holds.
 
-use super::place::Place;
+use super::place::{Identity, Place};
 use super::record;
 use super::scan::Scan;
 use super::trouble::Trouble;
@@ -8,7 +8,7 @@ use crate::event::{Position, Timestamp};
 use crate::log::keys::KeyDigest;
 use crate::log::{Batch, Limit, Range, Select};
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub(super) struct Store {
     database: Database,
     /// Why it can't be written, where it can't.
     unwritable: Option<Trouble>,
+    place: Place,
+    identity: Identity,
 }
 
 /// How far the log reaches; sealed in every transaction with what it changes.
@@ -82,12 +84,18 @@ pub(super) struct Addition {
 }
 
 impl Store {
-    /// Opens the file, or makes it.
-    pub(super) fn open(place: &Place, cache_bytes: usize) -> Result<Self, Trouble> {
-        Self::checked(Self {
+    /// Opens the file, which is made where there is none and `may_make` says so.
+    pub(super) fn open(place: &Place, cache_bytes: usize, may_make: bool) -> Result<Self, Trouble> {
+        if may_make && place.is_new()? {
+            place.make(&Database::builder(), initialise)?;
+        }
+        Self {
             database: place.open(Database::builder().set_cache_size(cache_bytes))?,
             unwritable: None,
-        })
+            identity: place.identity()?,
+            place: place.clone(),
+        }
+        .checked()
     }
 
     /// Opens the file for reading alone, and says why.
@@ -96,10 +104,13 @@ impl Store {
         cache_bytes: usize,
         why: Trouble,
     ) -> Result<Self, Trouble> {
-        Self::checked(Self {
+        Self {
             database: place.open_untouched(Database::builder().set_cache_size(cache_bytes))?,
             unwritable: Some(why),
-        })
+            identity: place.identity()?,
+            place: place.clone(),
+        }
+        .checked()
     }
 
     /// Removes or replaces records, as a disk may.
@@ -129,20 +140,12 @@ impl Store {
         writing.commit().unwrap();
     }
 
-    /// Refuses what was written by another version, and makes what was just created one of ours.
+    /// Refuses what was written by another version.
     fn checked(self) -> Result<Self, Trouble> {
         let reading = self.reading()?;
-        let found = match reading.open_table(META) {
-            Ok(meta) => {
-                let found = meta.get("version")?;
-                found.map(|found| String::from_utf8_lossy(found.value()).into_owned())
-            }
-            Err(TableError::TableDoesNotExist(_)) if reading.list_tables()?.next().is_none() => {
-                self.initialise()?;
-                return Ok(self);
-            }
-            Err(error) => return Err(other(error)),
-        };
+        let meta = reading.open_table(META).map_err(other)?;
+        let found = meta.get("version")?;
+        let found = found.map(|found| String::from_utf8_lossy(found.value()).into_owned());
         match found {
             Some(version) if version == VERSION.to_string() => Ok(self),
             Some(version) => Err(Trouble::new(format!(
@@ -150,26 +153,6 @@ impl Store {
             ))),
             None => Err(Trouble::damage("it does not say of which version it is")),
         }
-    }
-
-    fn initialise(&self) -> Result<(), Trouble> {
-        let created = Timestamp::now().nanos();
-        let state = State {
-            created,
-            first: 1,
-            last: 0,
-            last_time: created,
-            bytes: 0,
-        };
-        let writing = self.writing()?;
-        {
-            let mut meta = writing.open_table(META).map_err(other)?;
-            meta.insert("version", VERSION.to_string().as_bytes())?;
-            put_state(&mut meta, &state)?;
-            writing.open_table(EVENTS).map_err(other)?;
-            writing.open_table(KEYS).map_err(other)?;
-        }
-        writing.commit().map_err(other)
     }
 
     /// Stores something large and takes it back.
@@ -307,6 +290,9 @@ impl Store {
         if let Some(why) = &self.unwritable {
             return Err(why.clone());
         }
+        if self.place.identity()? != self.identity {
+            return Err(Trouble::new("another file stands in the place of its own"));
+        }
         let mut writing = self.database.begin_write().map_err(other)?;
         writing.set_quick_repair(true);
         Ok(writing)
@@ -328,6 +314,27 @@ impl Retention {
         };
         state.bytes > self.bytes || state.last - sequence >= self.events || is_old()
     }
+}
+
+/// Makes what was just created a log of ours.
+fn initialise(database: &Database) -> Result<(), Trouble> {
+    let created = Timestamp::now().nanos();
+    let state = State {
+        created,
+        first: 1,
+        last: 0,
+        last_time: created,
+        bytes: 0,
+    };
+    let writing = database.begin_write().map_err(other)?;
+    {
+        let mut meta = writing.open_table(META).map_err(other)?;
+        meta.insert("version", VERSION.to_string().as_bytes())?;
+        put_state(&mut meta, &state)?;
+        writing.open_table(EVENTS).map_err(other)?;
+        writing.open_table(KEYS).map_err(other)?;
+    }
+    writing.commit().map_err(other)
 }
 
 /// Drops the oldest events that are over what is held, a bounded number of them.

@@ -21,7 +21,7 @@ const KEEP_ALL: Retention = Retention {
 };
 
 fn on(disk: &Disk) -> Result<Store, Trouble> {
-    Store::open(&Place::Disk(disk.clone()), 1 << 20)
+    Store::open(&Place::Disk(disk.clone()), 1 << 20, true)
 }
 
 /// Events `numbers`, as one transaction of a store that has those before.
@@ -230,7 +230,7 @@ fn log_on(disk: &Disk) -> DiskLog {
         keys: 100,
         cache_bytes: 1 << 20,
     };
-    DiskLog::at(Place::Disk(disk.clone()), limits).unwrap()
+    DiskLog::at(Place::Disk(disk.clone()), limits, None).unwrap()
 }
 
 async fn append(log: &DiskLog, key: Option<&str>) -> Result<Appended, AppendError> {

@@ -63,7 +63,10 @@ impl From<Trouble> for LogError {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        use io::ErrorKind::{
+            AlreadyExists, FileTooLarge, InvalidData, NotADirectory, PermissionDenied,
+            QuotaExceeded, ReadOnlyFilesystem, StorageFull, UnexpectedEof,
+        };
         let kind = match error.kind() {
             StorageFull | QuotaExceeded | FileTooLarge => Kind::Full,
             _ => Kind::Failure,
@@ -73,6 +76,11 @@ impl From<io::Error> for Trouble {
             QuotaExceeded => format!("the disk quota is used up ({error})"),
             FileTooLarge => format!("the log's file may not grow any more ({error})"),
             ReadOnlyFilesystem => format!("the disk can only be read ({error})"),
+            AlreadyExists | NotADirectory => format!("it is no folder ({error})"),
+            PermissionDenied => format!("it may not be used by this user ({error})"),
+            InvalidData | UnexpectedEof => {
+                format!("its file is none of this program's, or its beginning is damaged ({error})")
+            }
             _ => format!("the disk has failed: {error}"),
         };
         Self { kind, reason }

@@ -103,6 +103,9 @@ impl Writer {
 
     /// Stores what is new of a batch, and answers all of it.
     async fn store(&mut self, batch: Vec<Order>) {
+        if let Some(trouble) = self.shared.trouble() {
+            return self.refuse(batch, &trouble);
+        }
         let before = self.shared.state().last;
         let (addition, answers) = self.assign(batch);
         let stored = match addition.records.is_empty() {
@@ -122,6 +125,20 @@ impl Writer {
             };
             // Whoever asked may be gone.
             let _ = answer.send(outcome);
+        }
+    }
+
+    /// Answers what is known already, and refuses the rest.
+    fn refuse(&mut self, batch: Vec<Order>, trouble: &Trouble) {
+        for Order { append, answer } in batch {
+            let feed = append.message.feed;
+            let key = append
+                .idempotency_key
+                .map(|key| digest(feed.as_str(), &key));
+            let known = key.and_then(|key| self.keys.get(&key));
+            let outcome = known.map(|sequence| appended(sequence, true));
+            // Whoever asked may be gone.
+            let _ = answer.send(outcome.ok_or_else(|| trouble.not_stored()));
         }
     }
 

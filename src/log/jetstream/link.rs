@@ -6,7 +6,7 @@ use async_nats::client::{RequestErrorKind, Statistics};
 use async_nats::connection::State;
 use async_nats::{Client, Event, HeaderMap, Message, Request, Server, ServerError, Subscriber};
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+/// Longer than those who follow a stream wait before they ask again.
+const NOBODY_ASKS: Duration = Duration::from_secs(4);
 /// How often a connection's state is looked at where no event tells of it: the client drops events
 /// when many come at once.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -62,8 +64,8 @@ pub(super) struct Link {
 /// The questions that were answered, and what is known of those that were not.
 struct Answers {
     given: AtomicU64,
-    /// How many had been given when last the time for one was over without any.
-    missed: AtomicU64,
+    /// How many had been given when last the time for one was over without any, and when that was.
+    missed: Mutex<(u64, Instant)>,
 }
 
 /// What the client's callbacks have heard.
@@ -197,7 +199,7 @@ impl Link {
             timeout,
             answers: Arc::new(Answers {
                 given: AtomicU64::new(1),
-                missed: AtomicU64::new(0),
+                missed: Mutex::new((0, Instant::now())),
             }),
             _alive: alive,
         })
@@ -258,7 +260,10 @@ impl Link {
     pub(super) fn answering(&self) -> Result<(), String> {
         self.current()?;
         let Answers { given, missed } = &*self.answers;
-        match given.load(Ordering::Relaxed) == missed.load(Ordering::Relaxed) {
+        let (missed, since) = *missed.lock();
+        // Where nobody asks any more, the next one to come is to try it.
+        let is_lately = since.elapsed() < 2 * self.timeout + NOBODY_ASKS;
+        match is_lately && given.load(Ordering::Relaxed) == missed {
             true => {
                 let text = format!("no answer within {} s", self.timeout.as_secs());
                 Err(unreachable(&self.notes.servers, &text))
@@ -362,7 +367,7 @@ impl Link {
             failure = Self::refused(news, refusals, &subject) => Err(failure),
             () = self.ended(epoch) => Err(Failure::Cut),
             () = sleep_until(deadline) => {
-                missed.store(before, Ordering::Relaxed);
+                *missed.lock() = (before, Instant::now());
                 Err(Failure::TimedOut(self.timeout))
             }
         }
