@@ -393,7 +393,8 @@ impl Shared {
 
     /// What became of an append whose transaction has failed.
     fn outcome(&self, sequence: u64, trouble: &Trouble) -> AppendError {
-        match self.is_open() && self.state().last < sequence {
+        let is_known = self.is_open() && self.state().last < sequence;
+        match is_known || trouble.kind == Kind::Untouched {
             true => trouble.not_stored(),
             false => AppendError::Unknown(trouble.reason.clone()),
         }

@@ -74,7 +74,7 @@ impl Place {
         match self {
             Self::Folder(folder) => {
                 let file = std::fs::metadata(folder.join(FILE));
-                let gone = |error| Trouble::new(format!("its file is gone ({error})"));
+                let gone = |error| Trouble::untouched(format!("its file is gone ({error})"));
                 let file = file.map_err(gone)?;
                 Ok(Identity(file.dev(), file.ino()))
             }

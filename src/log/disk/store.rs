@@ -291,7 +291,9 @@ impl Store {
             return Err(why.clone());
         }
         if self.place.identity()? != self.identity {
-            return Err(Trouble::new("another file stands in the place of its own"));
+            return Err(Trouble::untouched(
+                "another file stands in the place of its own",
+            ));
         }
         let mut writing = self.database.begin_write().map_err(other)?;
         writing.set_quick_repair(true);

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Damage,
     /// The disk may work again.
     Failure,
+    /// The same, and nothing was handed to the disk.
+    Untouched,
 }
 
 /// Why the store can't be used.
@@ -27,6 +29,14 @@ impl Trouble {
     pub(super) fn new(reason: impl Into<String>) -> Self {
         Self {
             kind: Kind::Failure,
+            reason: reason.into(),
+        }
+    }
+
+    /// The file is not the store's own any more.
+    pub(super) fn untouched(reason: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Untouched,
             reason: reason.into(),
         }
     }
@@ -50,7 +60,9 @@ impl Trouble {
     pub(super) fn not_stored(&self) -> AppendError {
         match self.kind {
             Kind::Full => AppendError::Full(self.reason.clone()),
-            Kind::Damage | Kind::Failure => AppendError::NotStored(self.reason.clone()),
+            Kind::Damage | Kind::Failure | Kind::Untouched => {
+                AppendError::NotStored(self.reason.clone())
+            }
         }
     }
 }

@@ -130,12 +130,15 @@ impl Writer {
 
     /// Answers what is known already, and refuses the rest.
     fn refuse(&mut self, batch: Vec<Order>, trouble: &Trouble) {
+        let last = self.shared.state().last;
         for Order { append, answer } in batch {
             let feed = append.message.feed;
             let key = append
                 .idempotency_key
                 .map(|key| digest(feed.as_str(), &key));
             let known = key.and_then(|key| self.keys.get(&key));
+            // What was under way when the disk failed may be there or not.
+            let known = known.filter(|&sequence| sequence <= last);
             let outcome = known.map(|sequence| appended(sequence, true));
             // Whoever asked may be gone.
             let _ = answer.send(outcome.ok_or_else(|| trouble.not_stored()));

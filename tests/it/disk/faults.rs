@@ -173,3 +173,43 @@ async fn a_changed_byte_is_never_served() {
     }
     eprintln!("{refused} times the log was refused, {lost} times events were lost");
 }
+
+#[tokio::test]
+async fn while_its_file_is_gone_nothing_is_stored_and_nobody_else_has_the_folder() {
+    let folder = folder();
+    let server = Server::start(folder.path(), &[]).await;
+    server.publish("1").await;
+    let (file, away) = (folder.path().join("log.redb"), folder.path().join("away"));
+    std::fs::rename(&file, &away).unwrap();
+    let refused = server.post("a", "2", "2").await;
+    assert_eq!(refused.status(), 503);
+    let problem = refused.text().await.unwrap();
+    assert!(
+        problem.contains("nothing was stored: its file is gone"),
+        "{problem}"
+    );
+    assert!(server.text("/readyz").await.contains("degraded"));
+    // What is stored is known still.
+    assert_eq!(server.post("a", "1", "1").await.status(), 200);
+    let data = folder.path().to_str().unwrap();
+    let second = Program::run(&["--listen", "127.0.0.1:0", "--data", data], b"").await;
+    assert!(second.err.contains("another process uses it"), "{second:?}");
+    std::fs::rename(&away, &file).unwrap();
+    let again = loop {
+        let response = server.post("a", "2", "2").await;
+        if response.status() == 201 {
+            break id_of(response).await;
+        }
+        assert_eq!(response.status(), 503);
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(again.sequence(), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_was_never_made_whole_is_made_anew() {
+    let folder = folder();
+    std::fs::write(folder.path().join("log.redb.new"), [0; 9000]).unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    assert_eq!(server.publish("1").await.sequence(), 1);
+}
