@@ -1,7 +1,7 @@
 //! The one task that writes: it takes all that waits, stores it in one transaction, and answers then.
 
-use super::Shared;
 use super::record;
+use super::shared::Shared;
 use super::store::{Addition, Retention, State, Store, StoredKey};
 use super::trouble::Trouble;
 use crate::event::Timestamp;
