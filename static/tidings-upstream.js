@@ -12,8 +12,14 @@ async function encode(data) {
   return { data: btoa(text), encoding: "base64" };
 }
 
+const pause = (ms, signal) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+  });
+
 export function upstream({ base, options, bearer, renew, send, tools, connected, life }) {
-  const { failure, refusal, isFinal, backoff, pause, random, decode } = tools;
+  const { failure, refusal, isFinal, backoff, random, decode } = tools;
   const { WebSocket = globalThis.WebSocket } = options;
   let link; // a promise of a function that asks; shared, so that those who wait for it go on in their order
   let socket;
@@ -42,7 +48,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
   }
 
   function open() {
-    socket = new WebSocket(`${base.replace(/^http/, "ws")}/ws`, "tidings.v1");
+    socket = new WebSocket(new URL(`${base}/ws`, globalThis.location).href.replace("http", "ws"), "tidings.v1");
     const answers = new Map();
     let ref = 0;
     let timer;
@@ -136,7 +142,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
     }
   }
 
-  async function publish(feed, data, { type, key, contentType, idempotencyKey = random(), timeout = options.timeout } = {}) {
+  async function publish(feed, data, { type, key, contentType, idempotencyKey = random(), timeout = options.timeout ?? 30e3 } = {}) {
     const message = { feed, type, key, ...(await encode(data)), content_type: contentType, idempotency_key: idempotencyKey };
     return within(timeout, (signal) => repeat(message, signal));
   }

@@ -1,38 +1,30 @@
 // The client of Tidings: see tidings.d.ts.
 //
-// A subscription is a position in the log, and takes what matches above it: nothing comes twice, whoever brings it. One
-// connection, the leading tab's, brings what all tabs want, and only moves forward. A subscription that is behind it has
-// one of its own, which polls, until they meet.
+// A subscription is a position in the log, and takes what is above it: nothing comes twice, whoever brings it. One
+// connection, of the tab that leads, is for all tabs, and only moves forward. A subscription that is behind it has one
+// of its own, which polls, until they meet.
 
-const WAIT = 25; // seconds: some proxies give up after 30
+const WAIT = 25; // seconds: proxies give up after 30
 const SILENCE = 45e3; // three heartbeats
-const BUFFERED = "nothing comes through: a proxy may hold the stream back";
+const BUFFERED = "nothing comes: a proxy may hold it back";
 
 const failure = (message, more) => Object.assign(new Error(message), more);
 const refusal = ({ status, title, detail = title }) => failure(detail ?? `status ${status}`, { status, detail });
+// 408 and 429 pass by themselves.
 const isFinal = ({ status }) => /^4(?!08|29)|501/.test(status);
 
-/** What is no id is before the first. */
 const sequence = (id) => parseInt(id) || 0;
 const newer = (id, than) => sequence(id) > sequence(than);
 
-/** `crypto.randomUUID` is for secure contexts alone. */
+// `crypto.randomUUID` is for secure contexts alone.
 const random = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
-/** Full jitter: those who were cut off together must not come back together. */
+// Full jitter: those who were cut off together must not come back together.
 const backoff = (failures) => Math.random() * Math.min(30e3, 1e3 * 2 ** failures);
 
-const pause = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
-  });
-
 function matches(pattern, feed) {
-  const wanted = pattern.split(".");
-  const tokens = feed.split(".");
-  const fits = (token, i) => token === tokens[i] || (tokens[i] && (token === "*" || token === ">"));
-  return wanted.every(fits) && (wanted.length === tokens.length || wanted.at(-1) === ">");
+  const source = pattern.replace(/[^\w*>]/g, "\\$&").replaceAll("*", "[^.]+").replace(">", ".+");
+  return RegExp(`^${source}$`).test(feed);
 }
 
 function decode({ encoding, ...event }) {
@@ -40,7 +32,7 @@ function decode({ encoding, ...event }) {
   return event;
 }
 
-/** A handler's error is the page's to see, and stops nothing here. */
+// A handler's error is for the page to see, and stops nothing here.
 function call(handler, argument) {
   try {
     handler(argument);
@@ -49,13 +41,11 @@ function call(handler, argument) {
   }
 }
 
-const tools = { failure, refusal, isFinal, backoff, pause, random, decode };
+const tools = { failure, refusal, isFinal, backoff, random, decode };
 
-/** Requests, with the token. */
 function sender(base, options) {
   let token;
 
-  /** Has the token be brought anew; false where it can't be. */
   function renew() {
     token = undefined;
     return typeof options.token === "function";
@@ -78,7 +68,7 @@ function sender(base, options) {
   return { base, options, renew, bearer, send };
 }
 
-/** Tells what comes, how it stands, and after which position that is all there is of which patterns (`covers`). */
+// Tells what comes, its state, and after which position that is all there is of which patterns (`covers`).
 function downstream(http, tell, transport, start = { after: "now" }) {
   const { options } = http;
   const wants = new Map();
@@ -93,7 +83,7 @@ function downstream(http, tell, transport, start = { after: "now" }) {
   function want({ tab, patterns, position }) {
     patterns.length ? wants.set(tab, patterns) : wants.delete(tab);
     standing ??= position;
-    // What comes together is one change; tabs answer a new leader within some milliseconds.
+    // Changes made together are one; tabs answer a new leader within milliseconds.
     due ??= setTimeout(change, options.share ? 20 : 0);
   }
 
@@ -135,7 +125,8 @@ function downstream(http, tell, transport, start = { after: "now" }) {
         const wait = backoff(failures++);
         become("offline", error, Date.now() + wait);
         attempt = new AbortController();
-        await pause(wait, attempt.signal);
+        expect(wait);
+        await aborted();
       }
     }
     running = false;
@@ -144,7 +135,7 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 
   function become(state, error, retryAt) {
     if (state === status.state && !error) return;
-    // A channel passes no fields of an Error.
+    // Channels drop an Error's fields.
     status = { state, error: error && { message: error.message, status: error.status, detail: error.detail, retryAt } };
     tell(status);
   }
@@ -153,7 +144,6 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     expect();
     if (attempt.signal.aborted) return;
     if (message.type === "hub:closing") reason = `the server ends the stream: ${message.data.reason}`;
-    else if (message.type === "hub:token-expiring" && http.renew()) attempt.abort(null);
     else {
       failures = 0;
       reason = undefined;
@@ -167,11 +157,13 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 
   const lost = () => failure(reason ?? "the connection was lost");
 
-  /** Ends the attempt unless it is called again in time. */
+  // Ends the attempt unless it is called again in time.
   function expect(ms, complaint) {
     clearTimeout(timer);
-    if (ms) timer = setTimeout(() => attempt.abort(failure(complaint)), ms);
+    if (ms >= 0) timer = setTimeout(() => attempt.abort(failure(complaint)), ms);
   }
+
+  const aborted = () => new Promise((resolve) => attempt.signal.addEventListener("abort", resolve));
 
   function path(more) {
     const query = new URLSearchParams({ ...(standing ? { after: standing } : start), ...more });
@@ -208,22 +200,20 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 
   async function listen(EventSource) {
     const source = new EventSource(http.base + path({ envelope: 1 }), { withCredentials: options.credentials === "include" });
-    await new Promise((resolve) => {
-      attempt.signal.addEventListener("abort", resolve);
-      source.onopen = () => expect(options.firstByte, BUFFERED);
-      source.onmessage = ({ data }) => take(JSON.parse(data), "live");
-      for (const name of ["position", "gap", "reset", "closing", "token-expiring"]) {
-        const type = `hub:${name}`;
-        source.addEventListener(type, (e) => take({ type, id: e.lastEventId, data: JSON.parse(e.data) }, "live"));
-      }
+    source.onopen = () => expect(options.firstByte, BUFFERED);
+    source.onmessage = ({ data }) => take(JSON.parse(data), "live");
+    for (const type of ["hub:position", "hub:gap", "hub:reset", "hub:closing"])
+      source.addEventListener(type, (e) => take({ type, id: e.lastEventId, data: JSON.parse(e.data) }, "live"));
+    const closed = new Promise((resolve) => {
       source.onerror = () => {
         expect();
         if (source.readyState === 2) resolve();
-        else become("offline", lost()); // it comes back by itself, when the server has asked it to
+        else become("offline", lost()); // it comes back by itself
       };
     });
+    await Promise.race([closed, aborted()]);
     source.close();
-    await poll(0); // tells why, if it was refused
+    await poll(0); // says why, if it was refused
     throw lost();
   }
 
@@ -233,20 +223,20 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 export function connect(url = location.origin, given = {}) {
   const { navigator, BroadcastChannel, sessionStorage } = globalThis;
   const share = navigator?.locks && BroadcastChannel && !given.token && !given.headers;
-  const options = { firstByte: 5e3, streamsAgain: 300e3, timeout: 30e3, share, ...given };
-  const base = new URL(url, globalThis.location).href.replace(/\/$/, "");
-  const http = sender(base, options);
+  const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
+  const http = sender(url.replace(/\/$/, ""), options);
   const client = new EventTarget();
   const subs = new Set();
   const tab = random();
-  const echoes = []; // the newest WebSockets of this client
+  const echoes = []; // this client's newest WebSockets
   const connected = (id) => echoes.push(id) > 99 && echoes.shift();
   const kept = JSON.parse((options.persist && sessionStorage.getItem(options.persist)) || "{}");
   const life = new AbortController();
+  const { signal } = life;
   let leader, channel, visit, standing, up;
 
   function feed(pattern, handler, { after = "now", last, ...more } = {}) {
-    life.signal.throwIfAborted();
+    signal.throwIfAborted();
     const sub = { pattern, handler, ...more };
     const start = kept[pattern] ? { after: kept[pattern] } : last === undefined ? { after } : { last };
     subs.add(sub);
@@ -280,15 +270,16 @@ export function connect(url = location.origin, given = {}) {
     const reset = type === "hub:reset";
     if (!subs.has(sub) || (sub.position && !reset && !newer(id, sub.position))) return;
     sub.position = id;
-    if (reset) alert(sub, "reset", sub.onReset, {});
-    else if (type === "hub:gap") alert(sub, "gap", sub.onGap, data);
+    if (reset) alert(sub, "reset", data, sub.onReset);
+    else if (type === "hub:gap") alert(sub, "gap", data, sub.onGap);
     else if (feed && matches(sub.pattern, feed) && (sub.echo !== false || !echoes.includes(connection)))
       call(sub.handler, decode(event));
   }
 
-  function alert({ pattern }, type, handler, detail) {
-    if (handler) call(handler, detail);
-    if (emit(type, { ...detail, pattern }) && !handler) console.warn(`tidings: ${type} in ${pattern}`, detail);
+  function alert({ pattern }, type, data, handler) {
+    const unheard = emit(type, { ...data, pattern });
+    if (handler) call(handler, data);
+    else if (unheard) console.warn(`tidings: ${type} in ${pattern}`, data);
   }
 
   const emit = (type, detail) => client.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }));
@@ -310,7 +301,9 @@ export function connect(url = location.origin, given = {}) {
 
   const tellLeader = (want) => (leader ? leader.want(want) : channel?.postMessage({ want }));
 
-  function hear({ state, error, covers, after, event }) {
+  function hear({ who, want, state, error, covers, after, event }) {
+    if (who) ask();
+    if (want) leader?.want(want);
     if (state) become(state, error);
     if (covers) cover(covers, after);
     if (event) take(event);
@@ -341,14 +334,15 @@ export function connect(url = location.origin, given = {}) {
   }
 
   function start() {
-    const { signal } = (visit = new AbortController());
+    visit = new AbortController();
+    const left = visit.signal;
     for (const sub of subs) if (sub.position) catchUp(sub); // the log may be another by now
     if (!options.share) return lead();
-    const name = `tidings:${base}`;
+    const name = `tidings:${http.base}`;
     channel = new BroadcastChannel(name);
-    channel.onmessage = ({ data }) => (data.who ? ask() : data.want ? leader?.want(data.want) : hear(data));
-    const held = () => new Promise((resolve) => signal.addEventListener("abort", resolve, lead()));
-    navigator.locks.request(name, { signal }, held).catch(() => {}); // the tab was left
+    channel.onmessage = ({ data }) => hear(data);
+    const held = () => new Promise((resolve) => left.addEventListener("abort", resolve, lead()));
+    navigator.locks.request(name, { signal: left }, held).catch(() => {}); // left before
     ask();
   }
 
@@ -371,18 +365,16 @@ export function connect(url = location.origin, given = {}) {
     become("closed");
   }
 
-  /** What not every page needs comes when it is needed. */
+  // Not every page needs it.
   const send = (how) => async (...more) => {
-    life.signal.throwIfAborted();
-    up ??= import("./tidings-upstream.js").then((it) => it.upstream({ ...http, tools, connected, life: life.signal }));
+    signal.throwIfAborted();
+    up ??= import("./tidings-upstream.js").then((it) => it.upstream({ ...http, tools, connected, life: signal }));
     return (await up)[how](...more);
   };
 
   start();
-  become("connecting");
-  const { signal } = life;
-  // A page that comes back out of the browser's cache goes on where it was.
+  // A page may come back out of the browser's cache.
   globalThis.addEventListener?.("pagehide", stop, { signal });
   globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && start(), { signal });
-  return Object.assign(client, { feed, publish: send("publish"), request: send("request"), close });
+  return Object.assign(client, { state: "connecting", feed, publish: send("publish"), request: send("request"), close });
 }
