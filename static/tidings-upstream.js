@@ -12,6 +12,9 @@ async function encode(data) {
   return { data: btoa(text), encoding: "base64" };
 }
 
+/** `crypto.randomUUID` is for secure contexts alone. */
+const random = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
+
 const pause = (ms, signal) =>
   new Promise((resolve) => {
     const timer = setTimeout(resolve, ms);
@@ -19,7 +22,7 @@ const pause = (ms, signal) =>
   });
 
 export function upstream({ base, options, bearer, renew, send, tools, connected, life }) {
-  const { failure, refusal, isFinal, backoff, random, decode } = tools;
+  const { failure, refusal, isFinal, backoff, decode } = tools;
   const { WebSocket = globalThis.WebSocket } = options;
   let link; // a promise of a function that asks; shared, so that those who wait for it go on in their order
   let socket;

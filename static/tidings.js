@@ -1,10 +1,8 @@
 // The client of Tidings: see tidings.d.ts.
 //
 // A subscription is a position in the log, and takes what is above it: nothing comes twice, whoever brings it. One
-// connection, of the tab that leads, is for all tabs, and only moves forward. A subscription that is behind it has one
-// of its own, which polls, until they meet.
+// connection, of the tab that leads, is for all tabs. A subscription that is far behind it polls until they meet.
 
-const WAIT = 25; // seconds: proxies give up after 30
 const SILENCE = 45e3; // three heartbeats
 const BUFFERED = "nothing comes: a proxy may hold it back";
 
@@ -15,9 +13,6 @@ const isFinal = ({ status }) => /^4(?!08|29)|501/.test(status);
 
 const sequence = (id) => parseInt(id) || 0;
 const newer = (id, than) => sequence(id) > sequence(than);
-
-// `crypto.randomUUID` is for secure contexts alone.
-const random = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 // Full jitter: those who were cut off together must not come back together.
 const backoff = (failures) => Math.random() * Math.min(30e3, 1e3 * 2 ** failures);
@@ -32,7 +27,7 @@ function decode({ encoding, ...event }) {
   return event;
 }
 
-// A handler's error is for the page to see, and stops nothing here.
+// A handler's error stops nothing here.
 function call(handler, argument) {
   try {
     handler(argument);
@@ -41,7 +36,7 @@ function call(handler, argument) {
   }
 }
 
-const tools = { failure, refusal, isFinal, backoff, random, decode };
+const tools = { failure, refusal, isFinal, backoff, decode };
 
 function sender(base, options) {
   let token;
@@ -68,7 +63,7 @@ function sender(base, options) {
   return { base, options, renew, bearer, send };
 }
 
-// Tells what comes, its state, and after which position that is all there is of which patterns (`covers`).
+// Tells what comes, and after which position that is all there is of which patterns (`covers`).
 function downstream(http, tell, transport, start = { after: "now" }) {
   const { options } = http;
   const wants = new Map();
@@ -78,30 +73,30 @@ function downstream(http, tell, transport, start = { after: "now" }) {
   let attempt = new AbortController();
   let pollUntil = transport === "poll" ? Infinity : 0;
   let failures = 0;
-  let running, due, timer, reason;
+  let running, due, from, timer, reason;
 
   function want({ tab, patterns, position }) {
     patterns.length ? wants.set(tab, patterns) : wants.delete(tab);
-    standing ??= position;
-    // Changes made together are one; tabs answer a new leader within milliseconds.
-    due ??= setTimeout(change, options.share ? 20 : 0);
+    if (position && (!from || newer(from, position))) from = position;
+    due ??= Promise.resolve().then(change); // not a timer: those of hidden tabs are slow
   }
 
   function change() {
-    due = undefined;
     const union = [...new Set([...wants.values()].flat())].sort();
-    if (union.join(" ") !== patterns.join(" ")) {
+    const behind = from && (!standing || newer(standing, from));
+    if (behind) standing = from;
+    due = from = undefined;
+    if (behind || union.join(" ") !== patterns.join(" ")) {
       patterns = union;
       attempt.abort(null);
       if (!running) run();
     } else cover();
-    tell(status); // a tab may be new
+    if (union.length) tell(status); // a tab may be new
   }
 
   function close() {
-    clearTimeout(due);
-    patterns = [];
-    attempt.abort(null);
+    wants.clear();
+    change();
   }
 
   function cover() {
@@ -112,7 +107,7 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     for (running = true; patterns.length; ) {
       attempt = new AbortController();
       cover();
-      let error = await (Date.now() < pollUntil ? poll(status.state === "polling" ? WAIT : 0) : stream()).catch((e) => e);
+      let error = await (Date.now() < pollUntil ? poll() : stream()).catch((e) => e);
       clearTimeout(timer);
       if (attempt.signal.aborted) error = attempt.signal.reason; // null: a change
       if (!error || !patterns.length) continue;
@@ -144,11 +139,11 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     expect();
     if (attempt.signal.aborted) return;
     if (message.type === "hub:closing") reason = `the server ends the stream: ${message.data.reason}`;
-    else {
+    else if (message.id) {
       failures = 0;
       reason = undefined;
       const first = !standing;
-      standing = message.id || standing;
+      standing = message.id;
       if (first) cover();
       tell({ event: message });
       become(state);
@@ -173,7 +168,9 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 
   const get = (path, Accept) => http.send(path, { headers: { Accept }, signal: attempt.signal });
 
-  async function poll(wait) {
+  async function poll() {
+    // The first one says at once where it stands; proxies give up after 30 s.
+    const wait = standing && status.state === "polling" ? 25 : 0;
     expect(wait * 1e3 + 15e3, "the server does not answer");
     const { events, next } = await (await get(path({ wait, limit: 1000 }), "application/json")).json();
     for (const message of [...events, { type: "hub:position", id: next }]) take(message, "polling");
@@ -213,7 +210,7 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     });
     await Promise.race([closed, aborted()]);
     source.close();
-    await poll(0); // says why, if it was refused
+    await poll(); // says why, if it was refused
     throw lost();
   }
 
@@ -221,13 +218,13 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 }
 
 export function connect(url = location.origin, given = {}) {
-  const { navigator, BroadcastChannel, sessionStorage } = globalThis;
-  const share = navigator?.locks && BroadcastChannel && !given.token && !given.headers;
+  const locks = globalThis.navigator?.locks;
+  const share = locks && !given.token && !given.headers;
   const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
   const http = sender(url.replace(/\/$/, ""), options);
   const client = new EventTarget();
   const subs = new Set();
-  const tab = random();
+  const tab = Math.random();
   const echoes = []; // this client's newest WebSockets
   const connected = (id) => echoes.push(id) > 99 && echoes.shift();
   const kept = JSON.parse((options.persist && sessionStorage.getItem(options.persist)) || "{}");
@@ -253,10 +250,10 @@ export function connect(url = location.origin, given = {}) {
   function catchUp(sub, start = { after: sub.position }) {
     sub.own?.close();
     sub.live = false;
-    const own = (sub.own = downstream(http, hear, "poll", start));
-    function hear({ event, error, state }) {
+    const own = (sub.own = downstream(http, tell, "poll", start));
+    function tell({ event, error, state }) {
       if (event) advance(sub, event);
-      if (error) become(state, error);
+      if (error) standing ? emit("error", { error }) : become(state, error);
       if (event?.type !== "hub:position" || newer(standing, event.id)) return;
       own.close();
       sub.own = undefined;
@@ -296,10 +293,9 @@ export function connect(url = location.origin, given = {}) {
   function ask() {
     const joined = oldestLast().filter((sub) => !sub.own);
     const position = joined.findLast((sub) => sub.position)?.position;
-    tellLeader({ tab, position, patterns: joined.map((sub) => sub.pattern) });
+    const want = { tab, position, patterns: joined.map((sub) => sub.pattern) };
+    leader ? leader.want(want) : channel?.postMessage({ want });
   }
-
-  const tellLeader = (want) => (leader ? leader.want(want) : channel?.postMessage({ want }));
 
   function hear({ who, want, state, error, covers, after, event }) {
     if (who) ask();
@@ -328,21 +324,24 @@ export function connect(url = location.origin, given = {}) {
   }
 
   function lead() {
-    leader = downstream(http, (message) => hear(message, channel?.postMessage(message)), options.transport);
+    const tell = (message) => {
+      channel?.postMessage(message);
+      hear(message);
+    };
+    leader = downstream(http, tell, options.transport);
     channel?.postMessage({ who: true });
     ask();
   }
 
   function start() {
-    visit = new AbortController();
-    const left = visit.signal;
+    const { signal } = (visit = new AbortController());
     for (const sub of subs) if (sub.position) catchUp(sub); // the log may be another by now
     if (!options.share) return lead();
     const name = `tidings:${http.base}`;
     channel = new BroadcastChannel(name);
     channel.onmessage = ({ data }) => hear(data);
-    const held = () => new Promise((resolve) => left.addEventListener("abort", resolve, lead()));
-    navigator.locks.request(name, { signal: left }, held).catch(() => {}); // left before
+    const held = () => new Promise((resolve) => signal.addEventListener("abort", resolve, lead()));
+    locks.request(name, { signal }, held).catch(() => {});
     ask();
   }
 
@@ -350,10 +349,9 @@ export function connect(url = location.origin, given = {}) {
     const positions = Object.fromEntries(oldestLast().map((sub) => [sub.pattern, sub.position]));
     if (options.persist) sessionStorage.setItem(options.persist, JSON.stringify({ ...kept, ...positions }));
     leader?.close();
-    leader = undefined;
-    tellLeader({ tab, patterns: [] });
+    channel?.postMessage({ want: { tab, patterns: [] } });
     channel?.close();
-    channel = undefined;
+    leader = channel = undefined;
     visit.abort();
   }
 
@@ -365,7 +363,7 @@ export function connect(url = location.origin, given = {}) {
     become("closed");
   }
 
-  // Not every page needs it.
+  // Few pages need it.
   const send = (how) => async (...more) => {
     signal.throwIfAborted();
     up ??= import("./tidings-upstream.js").then((it) => it.upstream({ ...http, tools, connected, life: signal }));
@@ -373,7 +371,7 @@ export function connect(url = location.origin, given = {}) {
   };
 
   start();
-  // A page may come back out of the browser's cache.
+  // A page that was left may come back.
   globalThis.addEventListener?.("pagehide", stop, { signal });
   globalThis.addEventListener?.("pageshow", ({ persisted }) => persisted && start(), { signal });
   return Object.assign(client, { state: "connecting", feed, publish: send("publish"), request: send("request"), close });
