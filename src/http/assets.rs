@@ -17,8 +17,13 @@ const JS: &str = "text/javascript; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Path, media type and content.
-const ASSETS: [(&str, &str, &str); 11] = [
+const ASSETS: [(&str, &str, &str); 12] = [
     ("/tidings.js", JS, include_str!("../../static/tidings.js")),
+    (
+        "/tidings-upstream.js",
+        JS,
+        include_str!("../../static/tidings-upstream.js"),
+    ),
     (
         "/tidings.d.ts",
         TEXT,

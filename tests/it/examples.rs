@@ -15,8 +15,9 @@ on_both!(
 );
 
 /// What the server brings, by path, and how its media type begins.
-const ASSETS: [(&str, &str); 11] = [
+const ASSETS: [(&str, &str); 12] = [
     ("/tidings.js", "text/javascript"),
+    ("/tidings-upstream.js", "text/javascript"),
     ("/tidings.d.ts", "text/plain"),
     ("/websocket.md", "text/plain"),
     ("/style.css", "text/css"),
