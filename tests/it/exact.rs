@@ -2,7 +2,7 @@
 //! published: each has every event once, in order.
 
 use crate::call::post;
-use crate::forms::{Form, Visit};
+use crate::forms::{Form, Visit, client};
 use crate::nats_server::{NatsServer, Version};
 use crate::replica::{Receipt, Replica};
 use crate::seed;
@@ -14,8 +14,8 @@ use std::time::Duration;
 use tidings::event::{Feed, Pattern, Patterns};
 use tokio::task::JoinSet;
 
-const READERS: usize = 40;
-const BATCHES: usize = 60;
+const READERS: usize = 24;
+const BATCHES: usize = 40;
 /// Events in each.
 const BATCH: usize = 50;
 const FEEDS: usize = 6;
@@ -108,7 +108,7 @@ impl Reader {
         }
         let mut visit = Visit::begin(&self.client, &url, form, &self.id, &mut self.rng).await;
         if self.rng.u8(..4) > 0 {
-            visit.cut_after(self.rng.usize(1..8000));
+            visit.cut_after(self.rng.usize(1..20_000));
         }
         for _ in 0..self.rng.usize(1..200) {
             let Some(told) = visit.next().await else {
@@ -161,7 +161,7 @@ fn ends(patterns: &[&str]) -> usize {
 
 async fn every_reader_has_every_event(replicas: &[Replica], forms: &'static [Form]) {
     let mut rng = seed::rng();
-    let client = Client::new();
+    let client = client();
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let reader = Reader {

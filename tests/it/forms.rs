@@ -34,12 +34,18 @@ impl Form {
             Self::Sse | Self::Lines => String::new(),
             Self::SseEnvelope => "envelope=1".to_owned(),
             Self::Poll => {
-                let limit = [1, 3, 20, 100, 1000][rng.usize(..5)];
+                let limit = [1, 10, 30, 100][rng.usize(..4)];
                 let wait = u8::from(rng.u8(..4) > 0);
                 format!("limit={limit}&wait={wait}")
             }
         }
     }
+}
+
+/// A client that uses no connection twice: one that is idle for too long is closed, just when it is used again.
+pub(crate) fn client() -> Client {
+    let builder = Client::builder().pool_max_idle_per_host(0);
+    builder.build().expect("a client")
 }
 
 /// What a client was told.

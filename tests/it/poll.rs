@@ -58,7 +58,6 @@ async fn all(replica: &Replica, feed: &str, parameters: &str, mut next: String) 
         let path = format!("/feeds/{feed}?{parameters}&after={next}");
         let page = page(replica, &path).await;
         if page.events.is_empty() {
-            assert_eq!(page.next, next);
             return all;
         }
         all.extend(page.events);
@@ -230,18 +229,18 @@ async fn a_poll_that_waits_in_vain_is_an_empty_page_and_has_moved_over_what_was_
 async fn the_cursor_of_a_quiet_feed_moves_with_the_log() {
     let limits = ["--window-events", "2", "--memory-events", "4"];
     let replica = Replica::start(&limits).await;
-    let mut next = replica.publish("quiet", "1").await.to_string();
+    let mut next = replica.publish("quiet", "first").await.to_string();
     for _ in 0..10 {
         let last = replica.publish("b", "for others").await.to_string();
         let page = page(&replica, &format!("/feeds/quiet?after={next}")).await;
         assert_eq!((page.told(), &page.next), (vec![], &last));
         next = page.next;
     }
-    replica.publish("quiet", "2").await;
+    replica.publish("quiet", "second").await;
     let page = page(&replica, &format!("/feeds/quiet?after={next}")).await;
     assert_eq!(
         page.told(),
-        ["2"],
+        ["second"],
         "no gap, though the log has dropped much"
     );
 }

@@ -214,13 +214,13 @@ async fn every_reader_is_told_exactly_what_the_model_says(client: Client, argume
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_shards() {
-    let client = Client::new();
+    let client = crate::forms::client();
     every_reader_is_told_exactly_what_the_model_says(client, &["--shards", "2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_the_http_library() {
-    let client = Client::new();
+    let client = crate::forms::client();
     every_reader_is_told_exactly_what_the_model_says(client, &["--shards", "0"]).await;
 }
 
