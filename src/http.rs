@@ -7,6 +7,7 @@ mod body;
 mod examples;
 mod handoff;
 mod health;
+mod line;
 mod negotiate;
 mod poll;
 mod problem;
