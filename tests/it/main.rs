@@ -45,3 +45,4 @@ mod stalled;
 mod storms;
 mod subscribe;
 mod verify;
+mod websocket;
