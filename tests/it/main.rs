@@ -50,3 +50,4 @@ mod stalled;
 mod storms;
 mod subscribe;
 mod verify;
+mod websocket;
