@@ -32,17 +32,18 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   life.addEventListener("abort", () => socket?.close());
 
-  /** Settles in time, and at the client's end; then the work's signal is aborted too. */
+  /** Settles in time, and at the client's end; then the work's signal is aborted too. The work may say what its trouble is. */
   function within(ms, work) {
     const controller = new AbortController();
     const { signal } = controller;
+    let trouble = "there was no answer";
     const end = () => controller.abort(life.reason);
-    const timer = setTimeout(() => controller.abort(failure(`no answer within ${ms} ms`)), ms);
-    life.aborted ? end() : life.addEventListener("abort", end);
+    const timer = setTimeout(() => controller.abort(failure(`given up after ${ms} ms: ${trouble}`)), ms);
+    life.addEventListener("abort", end);
     return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
+      life.throwIfAborted();
       signal.addEventListener("abort", () => reject(signal.reason));
-      work(signal).then(resolve, reject);
+      work(signal, (error) => (trouble = error.message)).then(resolve, reject);
     }).finally(() => {
       clearTimeout(timer);
       life.removeEventListener("abort", end);
@@ -50,10 +51,18 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
     });
   }
 
-  function open() {
-    socket = new WebSocket(new URL(`${base}/ws`, globalThis.location).href.replace("http", "ws"), "tidings.v1");
+  const connect = () =>
+    (link ??= open().catch((error) => {
+      link = undefined;
+      socket?.close();
+      throw error;
+    }));
+
+  async function open() {
+    socket = new WebSocket(`${base.replace("http", "ws")}/ws`, "tidings.v1");
     const answers = new Map();
     let ref = 0;
+    let complaint = "no WebSocket comes through to the server";
     let timer;
 
     function closeIn(ms) {
@@ -73,6 +82,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.type === "hub:connected") {
+          complaint = "the WebSocket was closed";
           connected(message.data.connection);
           resolve(signIn(ask));
         }
@@ -86,7 +96,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       socket.onclose = () => {
         clearTimeout(timer);
         link = undefined;
-        const lost = failure("the WebSocket was closed");
+        const lost = failure(complaint);
         reject(lost);
         for (const answer of answers.values()) answer.reject(lost);
       };
@@ -122,7 +132,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   async function once(message, signal) {
     if (Date.now() < postUntil) return post(message, signal);
-    const ask = await (link ??= open()).catch(() => undefined);
+    const ask = await connect().catch(() => undefined);
     if (ask) return askOver(ask, { op: "publish", ...message });
     const result = await post(message, signal);
     // Now it is known that the server is there, and that it is the WebSocket that does not come through.
@@ -130,7 +140,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
     return result;
   }
 
-  async function repeat(message, signal) {
+  async function repeat(message, signal, say) {
     for (;;) {
       await pausing;
       signal.throwIfAborted();
@@ -140,6 +150,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
         return result;
       } catch (error) {
         if (isFinal(error)) throw error;
+        say(error);
         pausing ??= pause(backoff(failures++), signal).then(() => (pausing = undefined));
       }
     }
@@ -147,14 +158,14 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   async function publish(feed, data, { type, key, contentType, idempotencyKey = random(), timeout = options.timeout ?? 30e3 } = {}) {
     const message = { feed, type, key, ...(await encode(data)), content_type: contentType, idempotency_key: idempotencyKey };
-    return within(timeout, (signal) => repeat(message, signal));
+    return within(timeout, (...call) => repeat(message, ...call));
   }
 
   async function request(name, data, { timeout = 5000 } = {}) {
     if (!WebSocket) throw failure("a request needs a WebSocket, and there is none here: give one as options.WebSocket");
     const message = { op: "request", name, ...(await encode(data)), timeout: timeout / 1000 };
     // The server waits for so long; to get there takes time too.
-    const result = await within(timeout + options.firstByte, async () => askOver(await (link ??= open()), message));
+    const result = await within(timeout + options.firstByte, async () => askOver(await connect(), message));
     return decode(result).data;
   }
 

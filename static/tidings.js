@@ -221,7 +221,7 @@ export function connect(url = location.origin, given = {}) {
   const locks = globalThis.navigator?.locks;
   const share = locks && !given.token && !given.headers;
   const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
-  const http = sender(url.replace(/\/$/, ""), options);
+  const http = sender(new URL(url, globalThis.location).href.replace(/\/$/, ""), options);
   const client = new EventTarget();
   const subs = new Set();
   const tab = Math.random();
