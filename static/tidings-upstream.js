@@ -24,42 +24,47 @@ const pause = (ms, signal) =>
 export function upstream({ base, options, bearer, renew, send, tools, connected, life }) {
   const { failure, refusal, isFinal, backoff, decode } = tools;
   const { WebSocket = globalThis.WebSocket } = options;
+  const calls = new Set();
   let link; // a promise of a function that asks; shared, so that those who wait for it go on in their order
-  let socket;
+  let hangUp = () => {};
   let pausing; // shared too, so that what failed together is repeated in its order
   let failures = 0;
   let postUntil = WebSocket ? 0 : Infinity;
 
-  life.addEventListener("abort", () => socket?.close());
+  life.addEventListener("abort", () => {
+    hangUp();
+    for (const call of calls) call.abort(life.reason);
+  });
 
   /** Settles in time, and at the client's end; then the work's signal is aborted too. The work may say what its trouble is. */
   function within(ms, work) {
     const controller = new AbortController();
     const { signal } = controller;
     let trouble = "there was no answer";
-    const end = () => controller.abort(life.reason);
     const timer = setTimeout(() => controller.abort(failure(`given up after ${ms} ms: ${trouble}`)), ms);
-    life.addEventListener("abort", end);
+    calls.add(controller);
     return new Promise((resolve, reject) => {
       life.throwIfAborted();
       signal.addEventListener("abort", () => reject(signal.reason));
       work(signal, (error) => (trouble = error.message)).then(resolve, reject);
     }).finally(() => {
       clearTimeout(timer);
-      life.removeEventListener("abort", end);
+      calls.delete(controller);
       controller.abort();
     });
   }
 
-  const connect = () =>
-    (link ??= open().catch((error) => {
-      link = undefined;
-      socket?.close();
-      throw error;
-    }));
+  function connect() {
+    if (link) return link;
+    const opening = open(() => {
+      if (link === opening) link = undefined;
+    });
+    return (link = opening);
+  }
 
-  async function open() {
-    socket = new WebSocket(`${base.replace("http", "ws")}/ws`, "tidings.v1");
+  async function open(ended) {
+    const socket = new WebSocket(`${base.replace("http", "ws")}/ws`, "tidings.v1");
+    hangUp = () => socket.close();
     const answers = new Map();
     let ref = 0;
     let complaint = "no WebSocket comes through to the server";
@@ -84,7 +89,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
         if (message.type === "hub:connected") {
           complaint = "the WebSocket was closed";
           connected(message.data.connection);
-          resolve(signIn(ask));
+          signIn(ask).then(resolve, (error) => socket.close(reject(error)));
         }
         const answer = answers.get(message.ref);
         answers.delete(message.ref);
@@ -95,7 +100,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       socket.onerror = () => {}; // a close follows; npm's `ws` throws where nobody listens
       socket.onclose = () => {
         clearTimeout(timer);
-        link = undefined;
+        ended();
         const lost = failure(complaint);
         reject(lost);
         for (const answer of answers.values()) answer.reject(lost);

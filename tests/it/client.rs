@@ -19,9 +19,8 @@ fn numbers(events: &[Value]) -> Vec<u64> {
 /// As is served: with its comments, compressed as well as gzip can.
 #[test]
 fn it_is_below_5_kb_compressed() {
-    let client = std::fs::File::open("static/tidings.js").expect("the client");
     let mut gzip = std::process::Command::new("gzip");
-    let compressed = gzip.args(["-9", "-c"]).stdin(client).output();
+    let compressed = gzip.args(["-9c", "static/tidings.js"]).output();
     let bytes = compressed.expect("gzip").stdout.len();
     assert!((1..5_000).contains(&bytes), "{bytes} bytes");
 }
