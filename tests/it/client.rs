@@ -5,6 +5,8 @@ mod publishing;
 mod reading;
 mod told;
 
+use crate::conformance::script_command;
+use crate::replica::within;
 use driver::Driver;
 use serde_json::Value;
 
@@ -23,4 +25,16 @@ fn it_is_below_5_kb_compressed() {
     let compressed = gzip.args(["-9c", "static/tidings.js"]).output();
     let bytes = compressed.expect("gzip").stdout.len();
     assert!((1..5_000).contains(&bytes), "{bytes} bytes");
+}
+
+/// A page's code in `tests/clients/types.ts` against `static/tidings.d.ts`.
+#[tokio::test]
+async fn typescript_takes_its_types() {
+    let mut compiler = script_command("TIDINGS_TEST_NODE", "node_modules/typescript/bin/tsc");
+    compiler.args(["--noEmit", "--strict", "--target", "es2022"]);
+    compiler.args(["--module", "nodenext", "--lib", "es2022,dom"]);
+    compiler.arg("tests/clients/types.ts");
+    let output = within("the compiler", compiler.output()).await.expect("it");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
 }
