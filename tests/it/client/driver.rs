@@ -72,6 +72,12 @@ impl Driver {
         }
     }
 
+    /// Waits until it has joined, by a stream or a poll.
+    pub(super) async fn joined(&mut self) {
+        self.next(|told| told["state"] == "live" || told["state"] == "polling")
+            .await;
+    }
+
     /// Waits for a state.
     pub(super) async fn state(&mut self, state: &str) -> Value {
         self.next(|told| told["told"] == "state" && told["state"] == state)
@@ -108,7 +114,9 @@ impl Driver {
         within("its last words", stderr.read_to_string(&mut errors))
             .await
             .expect("text");
-        let status: ExitStatus = within("its end", self.child.wait()).await.expect("a status");
+        let status: ExitStatus = within("its end", self.child.wait())
+            .await
+            .expect("a status");
         assert!(status.success(), "{status}: {errors}");
         (self.told, errors)
     }

@@ -74,15 +74,12 @@ async fn cut_off(options: &Value, how: &[&str]) {
     let proxy = CuttingProxy::start(replica.address).await;
     let mut client = Driver::start(proxy.address(), options, how);
     client.feed("a", "a.*", &json!({})).await;
-    // Somebody else's event shows that it is there.
-    client
-        .next(|told| told["state"] == "live" || told["state"] == "polling")
-        .await;
+    client.joined().await;
     proxy.hold();
     proxy.cut(Cut::Reset);
     publish_numbers(&replica, "a.b", 0..200).await;
-    for how in [Cut::Close, Cut::Reset, Cut::Close] {
-        proxy.cut_after(3_000, how);
+    for cut in [Cut::Close, Cut::Reset, Cut::Close] {
+        proxy.cut_after(3_000, cut);
     }
     proxy.release();
     publish_numbers(&replica, "a.c", 200..300).await;
@@ -123,9 +120,7 @@ async fn added(options: &Value, how: &[&str]) {
     let replica = Replica::start(&[]).await;
     let mut client = Driver::start(replica.address, options, how);
     client.feed("first", "a", &json!({})).await;
-    client
-        .next(|told| told["state"] == "live" || told["state"] == "polling")
-        .await;
+    client.joined().await;
     let (stop, stopped) = oneshot::channel();
     let reading = async {
         for name in ["second", "third"] {

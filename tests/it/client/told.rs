@@ -71,9 +71,7 @@ async fn a_log_made_anew_is_a_reset_for_every_subscription() {
         let mut client = Driver::start(address, &options, how);
         client.feed("a", "a", &json!({})).await;
         client.feed("b", "b", &json!({})).await;
-        client
-            .next(|told| told["state"] == "live" || told["state"] == "polling")
-            .await;
+        client.joined().await;
         for n in 0..3 {
             replica.publish("a", n.to_string()).await;
         }
