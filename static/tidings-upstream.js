@@ -28,6 +28,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
   let link; // a promise of a function that asks; shared, so that those who wait for it go on in their order
   let hangUp = () => {};
   let pausing; // shared too, so that what failed together is repeated in its order
+  let probing = false;
   let failures = 0;
   let postUntil = WebSocket ? 0 : Infinity;
 
@@ -137,12 +138,21 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   async function once(message, signal) {
     if (Date.now() < postUntil) return post(message, signal);
-    const ask = await connect().catch(() => undefined);
+    let trouble;
+    const ask = await connect().catch((error) => {
+      trouble = error;
+    });
     if (ask) return askOver(ask, { op: "publish", ...message });
-    const result = await post(message, signal);
-    // Now it is known that the server is there, and that it is the WebSocket that does not come through.
-    postUntil = Date.now() + options.streamsAgain;
-    return result;
+    // Is it the server that is away, or the WebSocket that does not come through? The first finds out, for all who wait.
+    if (probing) throw trouble;
+    probing = true;
+    try {
+      const result = await post(message, signal);
+      postUntil = Date.now() + options.streamsAgain;
+      return result;
+    } finally {
+      probing = false;
+    }
   }
 
   async function repeat(message, signal, say) {
