@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Where the client goes on, also where the body is one that it has already.
 const NEXT: HeaderName = HeaderName::from_static("tidings-next");
@@ -50,7 +50,12 @@ pub(super) async fn answer(
 }
 
 fn refuse(reason: Closing) -> Response {
-    let mut response = Problem::unavailable(reason).into_response();
+    let problem = Problem::unavailable(reason);
+    let problem = match reason {
+        Closing::Drain => problem.closing(), // over the same connection it would come back here
+        _ => problem,
+    };
+    let mut response = problem.into_response();
     response
         .headers_mut()
         .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
@@ -66,6 +71,8 @@ struct Found {
     /// The last position scanned; the last one returned, where a limit was reached.
     next: String,
     full: bool,
+    /// Whether the server ends, and the client is to come back over another connection.
+    ends: bool,
 }
 
 impl Found {
@@ -83,22 +90,38 @@ impl Found {
             limit: page.limit,
             next: opening,
             full: false,
+            ends: false,
         };
+        let deadline = Instant::now() + page.wait;
         found.catch_up(&mut reader).await?;
         if found.count == 0 && !page.wait.is_zero() {
-            let mut ends = None;
-            let first = tokio::select! {
-                biased;
-                _ = ended(&mut ending, &mut ends) => None,
-                signal = reader.next() => Some(signal),
-                () = tokio::time::sleep(page.wait) => None,
-            };
-            if let Some(signal) = first {
-                found.take(&signal);
-                found.catch_up(&mut reader).await?;
-            }
+            found.wait(&mut reader, deadline, &mut ending).await?;
         }
         Some(found)
+    }
+
+    /// Waits for the first event, and takes what has come with it. Where none comes, the position has moved over what
+    /// was for others.
+    async fn wait(
+        &mut self,
+        reader: &mut Reader,
+        deadline: Instant,
+        ending: &mut Ending,
+    ) -> Option<()> {
+        let mut moment = None;
+        tokio::select! {
+            biased;
+            _ = ended(ending, &mut moment) => self.ends = true,
+            signal = reader.next() => {
+                self.take(&signal);
+                return self.catch_up(reader).await;
+            }
+            () = sleep_until(deadline) => {}
+        }
+        if let Some(position) = reader.live_position() {
+            self.next = position.to_string();
+        }
+        Some(())
     }
 
     /// Takes all that is at hand.
@@ -158,10 +181,17 @@ impl Found {
 
 impl IntoResponse for Found {
     fn into_response(self) -> Response {
-        let Self { events, next, .. } = self;
+        let Self {
+            events, next, ends, ..
+        } = self;
         let kind = [(header::CONTENT_TYPE, Media::Json.as_str())];
         let body = format!("{{\"events\":[{events}],\"next\":\"{next}\"}}\n");
-        (headers_of(&next), kind, body).into_response()
+        let mut response = (headers_of(&next), kind, body).into_response();
+        if ends {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
     }
 }
 
