@@ -123,29 +123,37 @@ async fn added(options: &Value, how: &[&str]) {
     client.joined().await;
     let (stop, stopped) = oneshot::channel();
     let reading = async {
+        let mut given = Vec::new();
         for name in ["second", "third"] {
             client.feed(name, "b", &json!({})).await;
-            client.events(name, 20).await;
+            given.push(client.events(name, 20).await);
         }
         stop.send(()).expect("it is published");
-        client
+        (client, given)
     };
     let publishing = keep_publishing(&replica, &["a", "b"], stopped);
-    let (mut client, published) = tokio::join!(reading, publishing);
+    let ((mut client, given), published) = tokio::join!(reading, publishing);
     replica.publish("b", published.to_string()).await;
 
-    let last = |told: &Value| told["name"] == "third" && told["data"] == published;
-    client.next(last).await;
+    let has_all = |told: &Value| told["name"] == "third" && told["data"] == published;
+    let last = client.next(has_all).await;
     let (rest, _) = client.end().await;
-    let of = |name: &str| {
+    let of = |name: &str, before: &[Value]| {
         let is_its = |told: &&Value| told["told"] == "event" && told["name"] == name;
-        numbers(&rest.iter().filter(is_its).cloned().collect::<Vec<_>>())
+        numbers(
+            &[
+                before,
+                &rest.iter().filter(is_its).cloned().collect::<Vec<_>>(),
+            ]
+            .concat(),
+        )
     };
-    assert_eq!(of("first"), (0..published).collect::<Vec<_>>());
-    let second = of("second");
+    assert_eq!(of("first", &[]), (0..published).collect::<Vec<_>>());
+    let second = of("second", &given[0]);
     assert_eq!(second, (second[0]..=published).collect::<Vec<_>>());
-    let third = of("third");
-    assert_eq!(third, (third[0]..published).collect::<Vec<_>>());
+    let mut third = of("third", &given[1]);
+    third.extend(numbers(&[last]));
+    assert_eq!(third, (third[0]..=published).collect::<Vec<_>>());
 }
 
 #[tokio::test]
