@@ -29,6 +29,11 @@ pub enum Denied {
         "publishing to `{0}` is not allowed here; what everyone may publish to is set with --anonymous-publish"
     )]
     Publish(Feed),
+    /// A request to a backend, which only this machine may send.
+    #[error(
+        "requests to backends are not allowed here: what everyone may do is set with --anonymous-subscribe and --anonymous-publish, and there is no such setting for requests yet"
+    )]
+    Request,
 }
 
 impl Access {
@@ -51,6 +56,14 @@ impl Access {
                 Err(Denied::Publish(feed.clone()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether requests may be sent to backends.
+    pub fn request(&self) -> Result<(), Denied> {
+        match self {
+            Self::Local => Ok(()),
+            Self::Anonymous { .. } => Err(Denied::Request),
         }
     }
 }

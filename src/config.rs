@@ -2,9 +2,11 @@
 
 mod data;
 mod nats;
+mod websocket;
 
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
+pub use websocket::WebSocketSettings;
 
 use crate::event::{InvalidName, Pattern};
 use clap::builder::RangedU64ValueParser;
@@ -21,6 +23,9 @@ pub struct Settings {
     /// See there.
     #[command(flatten)]
     pub streams: StreamSettings,
+    /// See there.
+    #[command(flatten)]
+    pub websockets: WebSocketSettings,
     /// See there.
     #[command(flatten)]
     pub limits: LimitSettings,

@@ -51,3 +51,4 @@ mod stalled;
 mod storms;
 mod subscribe;
 mod verify;
+mod websocket;
