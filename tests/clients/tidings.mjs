@@ -1,4 +1,4 @@
-// Our own client, told line by line what to do: `tidings.mjs <url> <options as JSON> [buffering|eventsource]`.
+// Our own client, told line by line what to do: `tidings.mjs <url> <options as JSON> [buffering|eventsource|unheard|websocket]...`.
 //
 // Each line of standard input is a JSON object with `do` and what that needs; each line of standard output tells one thing
 // that the client has told. At the end of standard input the client is closed, and the process ends by itself if the
@@ -8,6 +8,7 @@ import { connect } from "../../static/tidings.js";
 
 const [url, options, ...how] = process.argv.slice(2);
 const given = JSON.parse(options);
+if (!how.includes("websocket")) delete globalThis.WebSocket;
 if (how.includes("eventsource")) given.EventSource = (await import("eventsource")).EventSource;
 if (how.includes("buffering")) given.fetch = buffering;
 

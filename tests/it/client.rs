@@ -4,6 +4,7 @@ mod driver;
 mod publishing;
 mod reading;
 mod told;
+mod websocket;
 
 use crate::conformance::script_command;
 use crate::replica::within;

@@ -23,6 +23,10 @@ impl Driver {
         let mut command = script_command("TIDINGS_TEST_NODE", "tidings.mjs");
         command.arg(format!("http://{address}"));
         command.arg(options.to_string()).args(how);
+        if how.contains(&"websocket") {
+            // Node has one by itself from 22 on.
+            command.env("NODE_OPTIONS", "--experimental-websocket");
+        }
         let mut child = command.spawn().expect("node");
         let out = child.stdout.take().expect("piped");
         Self {
