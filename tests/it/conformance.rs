@@ -10,6 +10,7 @@ mod parsers;
 mod publisher;
 mod reconnect;
 
+pub(crate) use client::script_command;
 use client::{Client, Heard, Reader};
 use publisher::{Publisher, Sample, stream_at};
 

@@ -20,6 +20,7 @@ mod bench;
 mod bodies;
 mod bytes;
 mod cli;
+mod client;
 mod conformance;
 mod connections;
 mod disk;
