@@ -138,7 +138,7 @@ async function evaluate(tab, body) {
       `(async () => { ${body}
        })().then(
          (value) => JSON.stringify({ value: value ?? null }),
-         (error) => JSON.stringify({ error: String(error?.stack ?? error) + " " + String(error) }),
+         (error) => JSON.stringify({ error: String(error) }),
        )`,
     ),
   );

@@ -17,6 +17,7 @@ mod anonymous;
 mod batch;
 mod bench;
 mod bodies;
+mod browser;
 mod bytes;
 mod cli;
 mod conformance;
