@@ -1,12 +1,14 @@
 //! HTTP: every route in one place.
 
 mod access;
+mod asked;
 mod batch;
 mod body;
 mod examples;
 mod handoff;
 mod health;
 mod negotiate;
+mod poll;
 mod problem;
 mod publish;
 mod server;

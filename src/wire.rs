@@ -3,13 +3,13 @@
 mod chunk;
 mod envelope;
 mod json;
+mod lines;
 mod sse;
 mod stream;
 
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::is_json;
 pub use json::check_json;
-pub use sse::{HEARTBEAT, closing, opening, refusal};
 pub(crate) use stream::{Block, Parser};
 
 use crate::event::{Data, Event, Position};
@@ -23,11 +23,13 @@ pub enum Form {
     Sse,
     /// Server-Sent Events, each with its envelope as data.
     SseEnvelope,
+    /// Envelopes, each on a line of its own.
+    Lines,
 }
 
 impl Form {
     /// How many forms there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
 
     /// Its place among them, from 0 on.
     pub fn index(self) -> usize {
@@ -96,6 +98,11 @@ impl Closing {
             Self::Unavailable => "unavailable",
         }
     }
+
+    /// The data of a `hub:closing`.
+    fn json(self) -> String {
+        format!("{{\"reason\":\"{}\"}}", self.as_str())
+    }
 }
 
 impl Say {
@@ -117,6 +124,7 @@ pub fn encode(form: Form, event: &Event, previous: Position) -> Bytes {
     match form {
         Form::Sse => sse::event(event, data),
         Form::SseEnvelope => sse::wrapped(event, data),
+        Form::Lines => lines::event(event, data),
     }
 }
 
@@ -124,6 +132,42 @@ pub fn encode(form: Form, event: &Event, previous: Position) -> Bytes {
 pub fn notice(form: Form, notice: &Notice) -> Bytes {
     match form {
         Form::Sse | Form::SseEnvelope => sse::notice(notice),
+        Form::Lines => lines::notice(notice),
+    }
+}
+
+/// The first that a stream says: from where it goes on, and to browsers after which time to come back.
+///
+/// The id is text because a client that came with an id of no log is given one like it back.
+pub fn opening(form: Form, retry_ms: u32, id: Option<&str>) -> String {
+    match form {
+        Form::Sse | Form::SseEnvelope => sse::opening(retry_ms, id),
+        Form::Lines => lines::said("hub:position", id, "{}"),
+    }
+}
+
+/// The last that a stream says when it ends, likewise.
+pub fn closing(form: Form, retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
+    match form {
+        Form::Sse | Form::SseEnvelope => sse::closing(retry_ms, id, reason),
+        Form::Lines => lines::said("hub:closing", id, &reason.json()),
+    }
+}
+
+/// All of a stream that ends as it begins. It is Server-Sent Events: other clients are told by a status.
+pub fn refusal(retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
+    sse::opening(retry_ms, id) + &sse::ended(id, reason)
+}
+
+/// A sign of life of a stream that has told the id `told` and has nothing new to say.
+pub fn heartbeat(form: Form, told: Option<Position>) -> Bytes {
+    match form {
+        Form::Sse | Form::SseEnvelope => Bytes::from_static(sse::HEARTBEAT.as_bytes()),
+        // Not every parser passes over an empty line.
+        Form::Lines => {
+            let id = told.map(|id| id.to_string());
+            lines::said("hub:position", id.as_deref(), "{}").into()
+        }
     }
 }
 

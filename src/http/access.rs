@@ -21,9 +21,10 @@ const REQUEST_PRIVATE_NETWORK: HeaderName =
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, last-event-id",
+    "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, if-none-match, last-event-id",
 );
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, tidings-refused");
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("etag, retry-after, tidings-next, tidings-refused");
 
 /// Whose `Host` and `Origin` are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,40 @@
 
 use http::{HeaderMap, header};
 
-/// The media types in which feeds are served, the preferred one first.
-const SERVED: [&str; 1] = ["text/event-stream"];
+/// A form in which feeds are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// Server-Sent Events.
+    EventStream,
+    /// Envelopes, one a line, as they come.
+    Ndjson,
+    /// Envelopes that there are, at once.
+    Json,
+}
 
-/// The served media type that the client prefers; `None` where it accepts none. No header means any,
-/// and so does an empty one.
-pub(super) fn preferred(headers: &HeaderMap) -> Option<&'static str> {
+impl Media {
+    /// All forms, the preferred one first.
+    const ALL: [Self; 3] = [Self::EventStream, Self::Ndjson, Self::Json];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::EventStream => "text/event-stream",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// What a client says of a media type: how much it wants it, and how closely it names it.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+struct Wish {
+    quality: f32,
+    closeness: u8,
+}
+
+/// The form that the client prefers, and of those that it wants alike the one that it names more closely; `None` where
+/// it accepts none. No header means any, and so does an empty one.
+pub(super) fn preferred(headers: &HeaderMap) -> Option<Media> {
     let mut ranges = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
         // A header that is no text accepts nothing that we know.
@@ -16,29 +44,28 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<&'static str> {
     if ranges.is_empty() {
         ranges.push(("*/*".to_owned(), 1.0));
     }
-    let mut best = None;
-    for media in SERVED {
-        let quality = quality(&ranges, media);
-        if quality > best.map_or(0.0, |(_, best)| best) {
-            best = Some((media, quality));
+    let mut best: Option<(Media, Wish)> = None;
+    for media in Media::ALL {
+        let wish = wish(&ranges, media);
+        if let Some(wish) = wish.filter(|wish| best.is_none_or(|(_, best)| *wish > best)) {
+            best = Some((media, wish));
         }
     }
     best.map(|(media, _)| media)
 }
 
-/// What the most specific range that includes `media` says of it.
-fn quality(ranges: &[(String, f32)], media: &str) -> f32 {
+/// What the most specific range that includes `media` says of it; nothing where it is not accepted.
+fn wish(ranges: &[(String, f32)], media: Media) -> Option<Wish> {
+    let media = media.as_str();
     let kind = media.split('/').next().unwrap_or_default();
-    let of = |wanted: &str| {
-        ranges
-            .iter()
-            .find(|(range, _)| range == wanted)
-            .map(|(_, quality)| *quality)
+    let of = |wanted: &str, closeness| {
+        let found = ranges.iter().find(|(range, _)| range == wanted);
+        found.map(|&(_, quality)| Wish { quality, closeness })
     };
-    of(media)
-        .or_else(|| of(&format!("{kind}/*")))
-        .or_else(|| of("*/*"))
-        .unwrap_or(0.0)
+    let wish = of(media, 2)
+        .or_else(|| of(&format!("{kind}/*"), 1))
+        .or_else(|| of("*/*", 0));
+    wish.filter(|wish| wish.quality > 0.0)
 }
 
 fn range(text: &str) -> Option<(String, f32)> {
@@ -57,7 +84,7 @@ fn range(text: &str) -> Option<(String, f32)> {
 
 /// What to say to a client that accepts none of them.
 pub(super) fn served() -> String {
-    SERVED.join(", ")
+    Media::ALL.map(Media::as_str).join(", ")
 }
 
 #[cfg(test)]
@@ -67,17 +94,40 @@ mod tests {
     fn of(accept: &str) -> Option<&'static str> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        preferred(&headers)
+        preferred(&headers).map(Media::as_str)
     }
 
     #[test]
     fn the_most_specific_range_decides() {
         assert_eq!(of("text/event-stream"), Some("text/event-stream"));
         assert_eq!(of("Text/*;q=0.5, */*;q=0"), Some("text/event-stream"));
-        assert_eq!(of("text/event-stream;q=0, */*"), None);
+        assert_eq!(of("application/x-ndjson"), Some("application/x-ndjson"));
+        assert_eq!(
+            of("text/event-stream;q=0, */*"),
+            Some("application/x-ndjson")
+        );
         assert_eq!(of("text/html"), None);
+        assert_eq!(of("text/html, */*;q=0"), None);
+        assert_eq!(of("*/*"), Some("text/event-stream"));
         assert_eq!(of(""), Some("text/event-stream"));
         assert_eq!(of(" , "), Some("text/event-stream"));
-        assert_eq!(preferred(&HeaderMap::new()), Some("text/event-stream"));
+        assert_eq!(preferred(&HeaderMap::new()), Some(Media::EventStream));
+    }
+
+    #[test]
+    fn what_is_named_goes_before_what_is_merely_let_pass() {
+        assert_eq!(
+            of("application/json, text/plain, */*"),
+            Some("application/json")
+        );
+        assert_eq!(of("application/*, */*"), Some("application/x-ndjson"));
+        assert_eq!(
+            of("application/json;q=0.9, text/event-stream;q=0.8"),
+            Some("application/json")
+        );
+        assert_eq!(
+            of("application/json;q=0.5, */*;q=0.8"),
+            Some("text/event-stream")
+        );
     }
 }

@@ -4,6 +4,7 @@ use crate::auth::Denied;
 use crate::event::{InvalidName, InvalidPatterns};
 use crate::log::AppendError;
 use crate::publish::{PublishError, UsedUp};
+use crate::wire::Closing;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -57,6 +58,19 @@ impl Problem {
 
     pub(crate) fn pattern(text: &str, error: &InvalidName) -> Self {
         Self::bad_request(format!("`{}` is no pattern: {error}", text.escape_debug()))
+    }
+
+    /// A client that is to come back later, or to another replica.
+    pub(crate) fn unavailable(reason: Closing) -> Self {
+        let detail = match reason {
+            Closing::Drain => "this replica shuts down; come back, and another one will answer",
+            Closing::Overload => "this replica serves as many as it may; come back later",
+            Closing::Starting => "this replica is starting; come back in a moment",
+            Closing::Unavailable => {
+                "the log can't be reached, and is needed to tell what comes after this id; come back later"
+            }
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     pub(crate) fn json(&self) -> String {

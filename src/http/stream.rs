@@ -35,7 +35,7 @@ impl End {
     }
 }
 
-/// A stream of Server-Sent Events.
+/// A stream of events.
 pub(super) struct Stream {
     reader: Reader,
     _place: Place,
@@ -59,7 +59,7 @@ impl Stream {
         settings: StreamSettings,
         ending: Ending,
     ) -> Self {
-        let opening = wire::opening(settings.retry(), Some(&joined.opening));
+        let opening = wire::opening(form, settings.retry(), Some(&joined.opening));
         Self {
             reader: joined.reader,
             _place: joined.place,
@@ -102,7 +102,8 @@ impl Stream {
             reason = ended(&mut self.ending, &mut self.ends) => {
                 self.ended = true;
                 let id = self.told.map(|id| id.to_string());
-                let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
+                let retry = self.settings.retry();
+                let closing = wire::closing(self.form, retry, id.as_deref(), reason);
                 (closing.into(), self.told)
             }
             (signal, from) = heard => {
@@ -120,7 +121,7 @@ impl Stream {
 }
 
 /// Waits for a stream's moment to end, which it chooses once. Cancel-safe.
-async fn ended(ending: &mut Ending, ends: &mut Option<Instant>) -> Closing {
+pub(super) async fn ended(ending: &mut Ending, ends: &mut Option<Instant>) -> Closing {
     let end = match ending.wait_for(Option::is_some).await {
         Ok(end) => *end,
         Err(_) => None, // the server itself is gone

@@ -79,6 +79,27 @@ impl Reader {
         signal
     }
 
+    /// What there is for it by now, read from the log where need be; `None` once it is live and has had all.
+    /// Cancel-safe.
+    pub async fn at_hand(&mut self) -> Option<Signal> {
+        loop {
+            let signal = match self.step() {
+                Progress::Heard(signal) => Some(signal),
+                Progress::Live => return None,
+                Progress::Behind(through) => self.catch_up(through).await,
+            };
+            if let Some(signal) = signal {
+                self.hub.count_gaps(signal.gaps());
+                return Some(signal);
+            }
+        }
+    }
+
+    /// The last position that it has passed, as far as that can be told to a client.
+    pub fn position(&self) -> Position {
+        self.cursor.known()
+    }
+
     async fn hear(&mut self) -> Signal {
         loop {
             let bell = self.bell.clone();

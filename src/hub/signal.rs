@@ -115,6 +115,20 @@ impl Signal {
         }
     }
 
+    /// All that it tells in a form, each with the id with which a client that has heard it goes on.
+    pub fn payloads(&self, form: Form) -> Vec<(Bytes, Position)> {
+        match self {
+            Self::Notice(notice) => vec![(wire::notice(form, notice), notice.id)],
+            Self::Events(events) => {
+                let payload =
+                    |entry: &Arc<Entry>| (entry.encoded(form).payload(), entry.position());
+                let payloads = events.iter().map(payload).collect();
+                events.hub.make_room();
+                payloads
+            }
+        }
+    }
+
     /// How many gaps it tells of.
     pub(super) fn gaps(&self) -> usize {
         match self {
@@ -161,7 +175,7 @@ pub fn heartbeat(
             let say = Say::Position {};
             (wire::notice(form, &Notice { id, say }), Some(id))
         }
-        _ => (Bytes::from_static(wire::HEARTBEAT.as_bytes()), told),
+        _ => (wire::heartbeat(form, told), told),
     }
 }
 

@@ -8,28 +8,20 @@ use bytes::Bytes;
 use std::fmt::Write;
 
 /// A sign of life that no parser makes an event of.
-pub const HEARTBEAT: &str = ":\n";
+pub(super) const HEARTBEAT: &str = ":\n";
 
 /// The first block of a stream: when to come back, and from where.
-///
-/// The id is text because a client that came with an id of no log is given one like it back.
-pub fn opening(retry_ms: u32, id: Option<&str>) -> String {
+pub(super) fn opening(retry_ms: u32, id: Option<&str>) -> String {
     retry(retry_ms) + &said("hub:position", id, "{}")
 }
 
 /// The last block of a stream that ends, likewise.
-pub fn closing(retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
+pub(super) fn closing(retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
     retry(retry_ms) + &ended(id, reason)
 }
 
-/// All of a stream that ends as it begins.
-pub fn refusal(retry_ms: u32, id: Option<&str>, reason: Closing) -> String {
-    opening(retry_ms, id) + &ended(id, reason)
-}
-
-fn ended(id: Option<&str>, reason: Closing) -> String {
-    let data = format!("{{\"reason\":\"{}\"}}", reason.as_str());
-    said("hub:closing", id, &data)
+pub(super) fn ended(id: Option<&str>, reason: Closing) -> String {
+    said("hub:closing", id, &reason.json())
 }
 
 fn retry(retry_ms: u32) -> String {

@@ -3,6 +3,7 @@
 use super::wheel::Tick;
 use crate::event::Position;
 use crate::hub::Place;
+use crate::wire::Form;
 use bytes::Bytes;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ const MAX_UNASKED: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) socket: TcpStream,
+    /// The form in which it is spoken to.
+    pub(super) form: Form,
     /// The group that serves it, and its place among that group's members.
     pub(super) group: u32,
     pub(super) at: u32,
@@ -50,12 +53,14 @@ pub(super) enum Written {
 impl Conn {
     pub(super) fn new(
         socket: TcpStream,
+        form: Form,
         told: Option<Position>,
         place: Place,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             socket,
+            form,
             group: u32::MAX,
             at: 0,
             left: VecDeque::new(),

@@ -181,7 +181,7 @@ impl Shard {
             form,
             told,
         } = handed;
-        let conn = Conn::new(TcpStream::from_std(socket), told, place, permit);
+        let conn = Conn::new(TcpStream::from_std(socket), form, told, place, permit);
         let id = self.conns.insert(conn);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = &mut self.conns[id].socket;
@@ -284,7 +284,7 @@ impl Shard {
         self.leave_group(conn);
         let known = &mut self.conns[conn];
         let id = known.told.map(|id| id.to_string());
-        let closing = wire::closing(self.settings.retry(), id.as_deref(), reason);
+        let closing = wire::closing(known.form, self.settings.retry(), id.as_deref(), reason);
         let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
         last.extend_from_slice(LAST_CHUNK);
         match known.finish(last.into(), self.tick) {

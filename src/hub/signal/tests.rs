@@ -20,7 +20,7 @@ async fn the_window_makes_room_for_what_is_encoded_of_it() {
         publish(&hub, "a", Data::Bytes(vec![0; size].into())).await;
     }
     assert_eq!(hub.usage().events, 60);
-    for form in [Form::Sse, Form::SseEnvelope] {
+    for form in [Form::Sse, Form::SseEnvelope, Form::Lines] {
         let mut reader = join(&hub, Start::First).await;
         let mut heard = 0;
         while heard < 60 {
