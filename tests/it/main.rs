@@ -6,6 +6,7 @@ mod call;
 mod cutting_proxy;
 mod network;
 mod program;
+mod proxy;
 mod raw;
 mod replica;
 mod seed;
