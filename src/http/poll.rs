@@ -6,6 +6,7 @@ use super::negotiate::Media;
 use super::problem::Problem;
 use super::stream::{Ending, ended};
 use super::subscribe::{REFUSED, closing};
+use super::validator::Tag;
 use crate::event::Position;
 use crate::hub::{Joined, Reader, Signal};
 use crate::wire::{Closing, Form};
@@ -13,8 +14,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -144,25 +143,15 @@ impl Found {
         self.next = id.to_string();
     }
 
-    /// The same, or 304 if the client has these events already, with a validator over the events alone (RFC 9110,
-    /// section 8.8.3): where nothing new has come, only the position has moved.
+    /// The same, or 304 if the client has these events already, with a tag of the events alone: where nothing
+    /// new has come, only the position has moved.
     fn tagged(self, headers: &HeaderMap) -> Response {
-        let tag = tag(&self.events);
-        let has_them = headers
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|one| one.trim().trim_start_matches("W/"))
-            .any(|one| one == tag || one == "*");
-        let next = self.next.clone();
-        let mut response = match has_them {
-            true => (StatusCode::NOT_MODIFIED, headers_of(&next)).into_response(),
+        let tag = Tag::of(&self.events);
+        let mut response = match tag.is_known(headers) {
+            true => (StatusCode::NOT_MODIFIED, headers_of(&self.next)).into_response(),
             false => self.into_response(),
         };
-        let tag =
-            HeaderValue::from_str(&tag).expect("hexadecimal digits are no control characters");
-        response.headers_mut().insert(header::ETAG, tag);
+        response.headers_mut().insert(header::ETAG, tag.header());
         response
     }
 }
@@ -187,15 +176,4 @@ fn headers_of(next: &str) -> [(HeaderName, HeaderValue); 3] {
         ),
         (NEXT, next),
     ]
-}
-
-/// A strong entity tag of a text.
-fn tag(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    let mut tag = String::from("\"");
-    for byte in &digest[..16] {
-        // Writing to a string can't fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag + "\""
 }

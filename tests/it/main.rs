@@ -25,6 +25,7 @@ mod conformance;
 mod connections;
 mod disk;
 mod drain;
+mod examples;
 mod health;
 mod joining;
 mod lagging;
