@@ -18,8 +18,10 @@ macro_rules! in_both_browsers {
     };
 }
 
+mod client;
 mod driver;
 mod native;
+mod server;
 mod site;
 mod subscriber;
 

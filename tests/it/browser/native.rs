@@ -1,15 +1,13 @@
 //! A browser's own `EventSource`.
 
-use super::subscriber::{Event, Subscriber, publish};
+use super::server::Server;
+use super::subscriber::{Subscriber, publish, publish_some};
 use super::{Kind, Tab};
 use crate::cutting_proxy::{Cut, CuttingProxy};
 use crate::nats_server::{NatsServer, Version};
-use crate::program::Program;
 use crate::replica::Replica;
 use crate::tools::address_of_its_own;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
-use std::path::Path;
 
 in_both_browsers!(
     a_page_of_another_origin_hears_exactly_what_is_published_to_its_feeds,
@@ -53,15 +51,14 @@ async fn a_page_misses_nothing_and_doubles_nothing_when_the_server_is_killed_and
     let address = address_of_its_own();
     let page = Subscriber::start(kind).await;
     let mut published = Vec::new();
-    let mut server = on_disk(address, folder.path()).await;
+    let mut server = Server::on_disk(address, folder.path()).await;
     page.subscribe(address, FEEDS).await;
     for round in 1..=3 {
         publish_some(address, "heard before it was killed", &mut published).await;
         page.hears(published.last().unwrap()).await;
         publish_some(address, "perhaps not heard before", &mut published).await;
-        server.signal("KILL").await;
-        server.end().await;
-        server = on_disk(address, folder.path()).await;
+        server.kill().await;
+        server = Server::on_disk(address, folder.path()).await;
         publish_some(
             address,
             "perhaps published before it is back",
@@ -150,21 +147,4 @@ async fn fetch(tab: &Tab, url: &str) -> Value {
          return {{ status: response.status, type: response.headers.get('content-type'), text }};"
     ))
     .await
-}
-
-async fn publish_some(server: SocketAddr, data: &str, published: &mut Vec<Event>) {
-    for n in 0..10 {
-        let feed = ["page.1.a", "page.b"][n % 2];
-        published.push(publish(server, feed, "message", json!([data, n])).await);
-    }
-}
-
-/// The program with its log in this folder, once it follows it.
-async fn on_disk(address: SocketAddr, folder: &Path) -> Program {
-    let address = address.to_string();
-    let folder = folder.to_str().unwrap();
-    let arguments = ["--listen", &address, "--retry", "50", "--data", folder];
-    let mut server = Program::start(&arguments);
-    while !server.complaint().await.contains("following the log") {}
-    server
 }

@@ -1,4 +1,4 @@
-//! A page that keeps what its browser's own `EventSource` hears, and what is published for it.
+//! A page that keeps what its browser's own `EventSource` hears, and what is published for pages.
 
 use super::site::Site;
 use super::{Browser, Kind, Tab};
@@ -19,10 +19,12 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>Subscriber</ti
     source.onopen = () => note(opened += 1);
     source.onerror = () => note("error", source.readyState);
     source.onmessage = (event) => {
-      heard.push({ lastEventId: event.lastEventId, ...JSON.parse(event.data) });
-      note(event.lastEventId);
+      const envelope = JSON.parse(event.data);
+      heard.push(envelope);
+      if (envelope.id !== event.lastEventId) told.push("an id of its own: " + event.lastEventId);
+      note(envelope.id);
     };
-    for (const type of ["gap", "reset", "token-expiring", "closing"]) {
+    for (const type of ["gap", "reset", "closing"]) {
       source.addEventListener("hub:" + type, (event) => {
         told.push(event.type + " " + event.data);
         note(event.type);
@@ -69,31 +71,39 @@ impl Subscriber {
 
     /// Waits until it has heard this one.
     pub(super) async fn hears(&self, event: &Event) {
-        let id = &event.id;
-        self.tab
-            .wait_for(&format!("return heard.some(({{ id }}) => id === {id:?})"))
-            .await;
+        hears(&self.tab, event).await;
     }
 
-    /// Checks, once it has heard the last of these, that it has heard exactly them, in their order, and was told of
-    /// no gap and no reset.
+    /// See [`heard_exactly`].
     pub(super) async fn has_heard_exactly(&self, published: &[Event]) {
-        self.hears(published.last().expect("an event")).await;
-        assert_eq!(self.tab.evaluate("return told").await, Value::Array(vec![]));
-        let heard = self.tab.evaluate("return heard").await;
-        for event in heard.as_array().expect("an array") {
-            assert_eq!(event["lastEventId"], event["id"]);
-        }
-        let heard: Vec<Event> = serde_json::from_value(heard).expect("envelopes");
-        for (heard, published) in heard.iter().zip(published) {
-            assert_eq!(heard, published);
-        }
-        assert_eq!(heard.len(), published.len());
+        heard_exactly(&self.tab, published).await;
     }
 
     pub(super) async fn end(self) {
         self.browser.end().await;
     }
+}
+
+/// Waits until a page has heard this one.
+pub(super) async fn hears(tab: &Tab, event: &Event) {
+    let id = &event.id;
+    tab.wait_for(&format!(
+        "return told.length || heard.some(({{ id }}) => id === {id:?})"
+    ))
+    .await;
+}
+
+/// Checks, once a page has heard the last of these, that it has heard exactly them, in their order, and was told
+/// nothing beside.
+pub(super) async fn heard_exactly(tab: &Tab, published: &[Event]) {
+    hears(tab, published.last().expect("an event")).await;
+    assert_eq!(tab.evaluate("return told").await, Value::Array(vec![]));
+    let heard = tab.evaluate("return heard").await;
+    let heard: Vec<Event> = serde_json::from_value(heard).expect("events");
+    for (heard, published) in heard.iter().zip(published) {
+        assert_eq!(heard, published);
+    }
+    assert_eq!(heard.len(), published.len());
 }
 
 /// Publishes an event of JSON.
@@ -118,5 +128,13 @@ pub(super) async fn publish(server: SocketAddr, feed: &str, kind: &str, data: Va
         feed: feed.to_owned(),
         kind: kind.to_owned(),
         data,
+    }
+}
+
+/// Publishes ten, to `page.1.a` and `page.b`.
+pub(super) async fn publish_some(server: SocketAddr, data: &str, published: &mut Vec<Event>) {
+    for n in 0..10 {
+        let feed = ["page.1.a", "page.b"][n % 2];
+        published.push(publish(server, feed, "message", serde_json::json!([data, n])).await);
     }
 }
