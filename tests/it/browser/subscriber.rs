@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// `heard` and `told` are what a subscription has brought: events, and what the hub itself has said.
+/// `heard` and `told` are what a subscription has brought: events, and what it is to do without.
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>Subscriber</title><link rel="icon" href="data:,">
 <p id="last"></p>
 <script>
@@ -24,7 +24,7 @@ const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>Subscriber</ti
       if (envelope.id !== event.lastEventId) told.push("an id of its own: " + event.lastEventId);
       note(envelope.id);
     };
-    for (const type of ["gap", "reset", "closing"]) {
+    for (const type of ["gap", "reset"]) {
       source.addEventListener("hub:" + type, (event) => {
         told.push(event.type + " " + event.data);
         note(event.type);
@@ -94,7 +94,7 @@ pub(super) async fn hears(tab: &Tab, event: &Event) {
 }
 
 /// Checks, once a page has heard the last of these, that it has heard exactly them, in their order, and was told
-/// nothing beside.
+/// of no gap and no reset.
 pub(super) async fn heard_exactly(tab: &Tab, published: &[Event]) {
     hears(tab, published.last().expect("an event")).await;
     assert_eq!(tab.evaluate("return told").await, Value::Array(vec![]));
