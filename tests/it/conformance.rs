@@ -5,8 +5,8 @@ mod client;
 mod curl;
 mod hostile;
 mod nats;
-mod nginx;
 mod parsers;
+mod proxies;
 mod publisher;
 mod reconnect;
 
