@@ -20,6 +20,7 @@ macro_rules! in_both_browsers {
 
 mod client;
 mod driver;
+mod examples;
 mod native;
 mod server;
 mod site;
