@@ -137,6 +137,9 @@ impl Socket {
     /// nothing is lost on the way: what comes of a closed socket that was sent more makes the client's system drop
     /// what it has not read.
     pub(super) async fn close(mut self, ended: &Ended) {
+        if let Ended::Lost(_) = ended {
+            return;
+        }
         let closing = async {
             if let Some((code, reason)) = ended.frame() {
                 let frame = CloseFrame {
