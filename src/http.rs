@@ -2,6 +2,7 @@
 
 mod access;
 mod asked;
+mod assets;
 mod batch;
 mod body;
 mod examples;
@@ -16,6 +17,7 @@ mod server;
 mod stall;
 mod stream;
 mod subscribe;
+mod validator;
 mod websocket;
 
 pub(crate) use examples::examples;
@@ -79,6 +81,7 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .merge(assets::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it
