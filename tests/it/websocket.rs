@@ -2,6 +2,7 @@
 
 mod client;
 mod ending;
+mod foreign;
 mod handshake;
 mod hostile;
 mod messages;
