@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// The value of a metric, 0 where there is none yet.
-async fn metric(replica: &Replica, name: &str) -> u64 {
+pub(super) async fn metric(replica: &Replica, name: &str) -> u64 {
     let metrics = get(replica, "/metrics", &[]).await.text;
     let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
     metrics.lines().find_map(value).unwrap_or(0)

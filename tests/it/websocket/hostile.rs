@@ -1,5 +1,6 @@
 //! What nobody should send: each is closed with its code, and others are served all the while.
 
+use super::ending::metric;
 use super::{Client, narrow};
 use crate::replica::{Replica, within};
 use serde_json::json;
@@ -249,6 +250,48 @@ async fn messages_that_are_too_large_are_1009_however_they_come() {
     let mut wire = Wire::open(&replica).await;
     wire.send(&empty).await;
     assert_eq!(wire.frame().await.0, TEXT, "empty fragments cost nothing");
+    serves(&replica).await;
+}
+
+#[tokio::test]
+async fn beginnings_of_messages_hold_no_more_than_all_publishes_may() {
+    let replica = Replica::start(&["--publish-bytes=20000000"]).await;
+    let mut wires = Vec::new();
+    // More than may be held, of which each is within what it may send, and none is ever ended.
+    for n in 0..30 {
+        let mut wire = Wire::open(&replica).await;
+        let part = if n % 2 == 0 { TEXT } else { BINARY };
+        wire.send(&frame(part, &[b' '; 500_000])).await;
+        wire.send(&frame(FIN | PING, b"x")).await;
+        wire.send(&frame(0, &[b' '; 500_000])).await;
+        wires.push(wire);
+    }
+    let mut closed = 0;
+    for wire in &mut wires {
+        wire.send(&frame(FIN | PING, b"y")).await;
+        loop {
+            let (opcode, payload) = wire.frame().await;
+            if opcode == PONG && payload == b"x" {
+                continue;
+            }
+            if opcode == TEXT {
+                let text = br#"{"type":"hub:closing","data":{"reason":"overload"}}"#;
+                assert_eq!(payload, text);
+                assert_eq!(wire.code().await, 1013);
+                closed += 1;
+            } else {
+                assert_eq!((opcode, &payload[..]), (PONG, &b"y"[..]));
+            }
+            break;
+        }
+    }
+    // 19 find room at most, and some at least.
+    assert!((11..30).contains(&closed), "{closed}");
+    drop(wires);
+    within("all to be given back", async {
+        while metric(&replica, "tidings_publish_bytes ").await > 0 {}
+    })
+    .await;
     serves(&replica).await;
 }
 
