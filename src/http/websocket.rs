@@ -6,6 +6,7 @@ mod answer;
 mod connection;
 mod ended;
 mod message;
+mod metered;
 mod socket;
 mod subscription;
 
@@ -26,6 +27,7 @@ use http_body::Body as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
+use metered::Metered;
 use socket::Socket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -214,6 +216,7 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String) {
     let counters = service.websocket_counters.clone();
     let _open = Counted::new(&counters.open);
     let max_message = service.max_event_bytes.div_ceil(3) * 4 + MESSAGE_ALLOWANCE;
+    let io = Metered::new(io, service.bodies.share(), read.len(), max_message);
     let socket = Socket::new(io, read, max_message, counters).await;
     Connection::new(service, name.into(), socket).run().await;
 }
