@@ -86,52 +86,54 @@ impl IntoResponse for Refused {
     }
 }
 
+impl Refused {
+    fn upgrade(detail: &str, name: HeaderName, value: &'static str) -> Self {
+        Self {
+            problem: Problem::new(StatusCode::UPGRADE_REQUIRED, detail),
+            field: Some((name, value)),
+        }
+    }
+}
+
 /// Checks a client's handshake (RFC 6455, section 4.2.1).
 fn accept(request: &Request) -> Result<Accepted, Refused> {
+    check(request)?;
     let headers = request.headers();
-    if request.version() != Version::HTTP_11 {
-        return Err(Problem::new(
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "a WebSocket is opened over HTTP/1.1 here",
-        )
-        .into());
-    }
-    let names = |name, token| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
-    let asks = names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket");
-    if request.method() != Method::GET || !asks {
-        return Err(Refused {
-            problem: Problem::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "here is a WebSocket: it is opened with GET, `Connection: Upgrade` and `Upgrade: websocket`, as WebSocket clients do; to read a feed, GET `/feeds/{name}`",
-            ),
-            field: Some((header::UPGRADE, "websocket")),
-        });
-    }
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .map(HeaderValue::as_bytes)
-        != Some(b"13")
-    {
-        return Err(Refused {
-            problem: Problem::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "`Sec-WebSocket-Version` is 13 (RFC 6455)",
-            ),
-            field: Some((header::SEC_WEBSOCKET_VERSION, "13")),
-        });
-    }
-    if !request.body().is_end_stream() {
-        return Err(
-            Problem::bad_request("the request that opens a WebSocket has no body")
-                .closing()
-                .into(),
-        );
-    }
     let names_protocol = names_protocol(headers)?;
     Ok(Accepted {
         key: key(headers)?,
         names_protocol,
     })
+}
+
+fn check(request: &Request) -> Result<(), Refused> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11 {
+        let detail = "a WebSocket is opened over HTTP/1.1 here";
+        return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail).into());
+    }
+    let names = |name, token| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
+    let asks = names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket");
+    if request.method() != Method::GET || !asks {
+        return Err(Refused::upgrade(
+            "here is a WebSocket: it is opened with GET, `Connection: Upgrade` and `Upgrade: websocket`, as WebSocket clients do; to read a feed, GET `/feeds/{name}`",
+            header::UPGRADE,
+            "websocket",
+        ));
+    }
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    if version.map(HeaderValue::as_bytes) != Some(b"13") {
+        return Err(Refused::upgrade(
+            "`Sec-WebSocket-Version` is 13 (RFC 6455)",
+            header::SEC_WEBSOCKET_VERSION,
+            "13",
+        ));
+    }
+    if !request.body().is_end_stream() {
+        let detail = "the request that opens a WebSocket has no body";
+        return Err(Problem::bad_request(detail).closing().into());
+    }
+    Ok(())
 }
 
 /// The elements of a header that is a list.

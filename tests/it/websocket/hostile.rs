@@ -200,7 +200,7 @@ async fn a_text_may_come_in_fragments_cut_anywhere_with_pings_between() {
     for (at, byte) in text.iter().enumerate() {
         let first = if at == 0 { TEXT } else { 0 };
         wire.send(&frame(first, &[*byte])).await;
-        wire.send(&frame(first & 0, &[])).await;
+        wire.send(&frame(0, &[])).await;
         wire.send(&frame(FIN | PING, &[*byte])).await;
         assert_eq!(wire.frame().await, (PONG, vec![*byte]));
     }
