@@ -8,7 +8,10 @@ export interface TidingsEvent<Data = any> {
   readonly type: string;
   /** When the log took it in, as in `2026-11-22T15:04:05.123Z`. */
   readonly time: string;
-  /** JSON where it was published as JSON, else a string; an `ArrayBuffer` where it is not UTF-8. */
+  /**
+   * JSON where it was published as JSON, else a string; an `ArrayBuffer` where it is not UTF-8. So bytes come as a string
+   * where they happen to be UTF-8: who publishes bytes must expect both.
+   */
   readonly data: Data;
   readonly key?: string;
   readonly sender?: string;
@@ -20,7 +23,10 @@ export interface TidingsEvent<Data = any> {
 export interface Gap {
   readonly after: string;
   readonly before: string;
-  /** `expired`: the log does not hold them any more. `limit`: an event over the server's size limit. */
+  /**
+   * `expired`: the log does not hold them any more. `limit`: an event over the server's size limit. Of which
+   * feed that was is not known: each subscription is told, whatever its pattern.
+   */
   readonly reason: string;
 }
 
@@ -42,7 +48,7 @@ export interface Trouble {
   readonly status?: number;
   /** What the server said of it (RFC 9457). */
   readonly detail?: string;
-  /** When it is tried again, in ms as of `Date.now()`. A browser's own `EventSource` does not say. */
+  /** When it is tried again, in ms as of `Date.now()`. */
   readonly retryAt?: number;
 }
 
@@ -57,27 +63,29 @@ export interface TidingsError extends Error {
 export interface Options {
   /**
    * A token, or what brings one. Sent as `Authorization: Bearer`, and as `auth` on the WebSocket. A function is called when
-   * a token is needed first, and again where the server answers 401. With it streams are read by `fetch`, since an
-   * `EventSource` can send no header, and nothing is shared among tabs.
+   * a token is needed first, and again where the server answers 401. With it nothing is shared among tabs.
    */
   token?: string | (() => string | Promise<string>);
-  /** Headers of every request. With them streams are read by `fetch`, and nothing is shared among tabs. */
+  /** Headers of every request. With them nothing is shared among tabs. */
   headers?: Record<string, string>;
   /** As of `fetch`; `include` has cookies sent to another origin. */
   credentials?: RequestCredentials;
   /**
-   * Keeps positions in `sessionStorage` under this name, so that after a reload each feed goes on where it was, whatever its
-   * `after` and `last` say. Throws where the browser forbids it.
+   * Keeps positions in `sessionStorage` under this name, so that after a reload the first feed of each pattern goes on where
+   * it was, whatever its `after` and `last` say. Throws where the browser forbids it.
    */
   persist?: string;
   /**
-   * Whether all tabs of this origin share one connection: `true` by default where there are Web Locks and
-   * `BroadcastChannel`, and neither `token` nor `headers`. Set it with these only where they are the same in all tabs.
+   * Whether all tabs of this origin share one connection, where the browser lets them: `true` by default without `token` and
+   * `headers`. Set it with these only where they are the same in all tabs.
    */
   share?: boolean;
   /** `auto`: streams, and long polls where these don't come through. `stream` and `poll`: that alone. */
   transport?: "auto" | "stream" | "poll";
-  /** How long to wait for a stream's first byte, in ms, until it is taken to be held back by a proxy: 5,000 by default. */
+  /**
+   * How long to wait for a stream's first byte, in ms, until it is taken to be held back by a proxy: 5,000 by default. A
+   * WebSocket that leaves a publish unanswered for twice as long is taken to be dead, and opened anew.
+   */
   firstByte?: number;
   /** How long to poll until streams, or WebSockets, are tried again, in ms: 300,000 by default. */
   streamsAgain?: number;
@@ -85,7 +93,6 @@ export interface Options {
   timeout?: number;
   /** Used in place of the global ones. */
   fetch?: typeof fetch;
-  EventSource?: typeof EventSource;
   WebSocket?: typeof WebSocket;
 }
 
@@ -128,7 +135,7 @@ export interface PublishOptions {
 export interface Receipt {
   readonly id: string;
   readonly feed: string;
-  /** It was stored before, under the same key. */
+  /** It was stored before, under the same key. Not told of what went by POST. */
   readonly repeated?: boolean;
 }
 
@@ -148,15 +155,17 @@ export interface Client extends EventTarget {
 
   /**
    * Subscribes: the handler is given each event of the pattern once, in the log's order, or a gap or reset is told.
-   * `*` in a pattern is any one token, a last `>` is one or more. The server takes 100 patterns for all tabs together
+   * `*` in a pattern is any one token, a last `>` is one or more; what is no pattern throws a `TypeError`. One that is not
+   * allowed (403) stops no other: `error` tells of it. The server takes 100 patterns for all tabs together
    * (`--max-patterns`): with more the client is `refused`, and says so. What a handler throws is reported, and stops nothing.
    */
   feed<Data = any>(pattern: string, handler: (event: TidingsEvent<Data>) => void, options?: FeedOptions): Subscription;
 
   /**
-   * Publishes a JSON value, a string, or bytes. Resolves once the log holds the event. It is repeated under its key until
-   * then, and is rejected where the server refuses it, or when `timeout` has passed: then it may have been stored.
-   * Publishes over the WebSocket keep their order.
+   * Publishes a JSON value, a string, or bytes (a `Blob`, an `ArrayBuffer` or a view of one), which come as a string where
+   * they are UTF-8. Resolves once the log holds the event. It is repeated under its key until then, and is rejected where the
+   * server refuses it, or when `timeout` has passed: then it may have been stored. Publishes over the WebSocket keep their
+   * order; what is larger than 64 KiB goes by POST, and may be overtaken.
    */
   publish(feed: string, data: unknown, options?: PublishOptions): Promise<Receipt>;
 

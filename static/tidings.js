@@ -1,7 +1,7 @@
 // The client of Tidings: see tidings.d.ts.
 //
 // A subscription is a position in the log, and takes what is above it: nothing comes twice, whoever brings it. One
-// connection, of the tab that leads, is for all tabs. A subscription that is far behind it polls until they meet.
+// connection, of the tab that leads, is for all tabs. Who is behind it polls up to now; then it steps back to them.
 
 const SILENCE = 45e3; // three heartbeats
 const BUFFERED = "a proxy may hold the stream back";
@@ -14,8 +14,11 @@ const isFinal = ({ status }) => /^4(?!08|29)|501/.test(status);
 const sequence = (id) => parseInt(id) || 0;
 const newer = (id, than) => sequence(id) > sequence(than);
 
-// Full jitter: those who were cut off together must not come back together.
+// Those who were cut off together must not come back together.
 const backoff = (failures) => Math.random() * Math.min(30e3, 1e3 * 2 ** failures);
+
+const token = "[^.*>/\\p{White_Space}\\p{Cc}]+";
+const isPattern = RegExp(`^((\\*|${token})\\.)*([*>]|${token})$`, "u");
 
 function matches(pattern, feed) {
   const source = pattern.replace(/[^\w*>]/g, "\\$&").replaceAll("*", "[^.]+").replace(">", ".+");
@@ -27,7 +30,6 @@ function decode({ encoding, ...event }) {
   return event;
 }
 
-// A handler's error stops nothing here.
 function call(handler, argument) {
   try {
     handler(argument);
@@ -35,8 +37,6 @@ function call(handler, argument) {
     (globalThis.reportError ?? console.error)(error);
   }
 }
-
-const tools = { failure, refusal, isFinal, backoff, decode };
 
 function sender(base, options) {
   let token;
@@ -63,17 +63,19 @@ function sender(base, options) {
   return { base, options, renew, bearer, send };
 }
 
-// Tells what comes, and of which patterns (`covers`) that is all after which position.
-function downstream(http, tell, transport, start = { after: "now" }) {
+// Tells what comes, and of which patterns (`covers`) that is all after which position. With a `start` it polls.
+function downstream(http, tell, start) {
   const { options } = http;
+  const { transport } = options;
   const wants = new Map();
   let patterns = [];
   let standing; // all up to here has been told
-  let status = { state: "connecting" };
+  let from; // where to step back to
+  let status;
   let attempt = new AbortController();
-  let pollUntil = transport === "poll" ? Infinity : 0;
+  let pollUntil = start || transport === "poll" ? Infinity : 0;
   let failures = 0;
-  let running, due, from, timer, reason;
+  let running, due, timer, reason;
 
   function want({ tab, patterns, position }) {
     patterns.length ? wants.set(tab, patterns) : wants.delete(tab);
@@ -83,10 +85,10 @@ function downstream(http, tell, transport, start = { after: "now" }) {
 
   function change() {
     const union = [...new Set([...wants.values()].flat())].sort();
-    const behind = from && (!standing || newer(standing, from));
-    if (behind) standing = from;
-    due = from = undefined;
-    if (behind || union.join(" ") !== patterns.join(" ")) {
+    due = undefined;
+    standing ??= from;
+    if (!newer(standing, from)) from = undefined;
+    if (from || union.join(" ") !== patterns.join(" ")) {
       patterns = union;
       attempt.abort(null);
       if (!running) run();
@@ -94,20 +96,15 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     if (union.length) tell(status); // a tab may be new
   }
 
-  function close() {
-    wants.clear();
-    change();
-  }
+  const close = () => change(wants.clear());
 
-  function cover() {
-    if (standing) tell({ covers: patterns, after: standing });
-  }
+  const cover = () => standing && tell({ covers: patterns, after: standing });
 
   async function run() {
+    status = { state: "connecting" };
     for (running = true; patterns.length; ) {
       attempt = new AbortController();
-      cover();
-      let error = await (Date.now() < pollUntil ? poll() : stream()).catch((e) => e);
+      let error = await proceed().catch((e) => e);
       clearTimeout(timer);
       if (attempt.signal.aborted) error = attempt.signal.reason; // null: a change
       if (!error || !patterns.length) continue;
@@ -125,7 +122,19 @@ function downstream(http, tell, transport, start = { after: "now" }) {
       }
     }
     running = false;
-    if (!patterns.length) standing = undefined; // the next begins at "now"
+    if (!patterns.length) standing = from = undefined; // the next begins at "now"
+  }
+
+  async function proceed() {
+    if (from) {
+      // Only from here is it told if the log is another.
+      await poll(0, status.state);
+      if (newer(standing, from)) standing = from;
+      from = undefined;
+    }
+    cover();
+    if (Date.now() > pollUntil) return stream();
+    return poll(status.state === "polling" && !start ? 25 : 0, "polling"); // proxies give up after 30 s
   }
 
   function become(state, error, retryAt) {
@@ -161,28 +170,24 @@ function downstream(http, tell, transport, start = { after: "now" }) {
   const aborted = () => new Promise((resolve) => attempt.signal.addEventListener("abort", resolve));
 
   function path(more) {
-    const query = new URLSearchParams({ ...(standing ? { after: standing } : start), ...more });
+    const query = new URLSearchParams({ ...(standing ? { after: standing } : start ?? { after: "now" }), ...more });
     for (const pattern of patterns) query.append("feed", pattern);
     return `/feeds?${query}`;
   }
 
   const get = (path, Accept) => http.send(path, { headers: { Accept }, signal: attempt.signal });
 
-  async function poll() {
-    // The first does not wait; proxies give up after 30 s.
-    const wait = standing && status.state === "polling" ? 25 : 0;
+  async function poll(wait, state) {
     expect(wait * 1e3 + 15e3, "the server does not answer");
     const { events, next } = await (await get(path({ wait, limit: 1000 }), "application/json")).json();
-    for (const message of [...events, { type: "hub:position", id: next }]) take(message, "polling");
+    attempt.signal.throwIfAborted();
+    // `next` is the last one where the page was full.
+    if (events.at(-1)?.id !== next) events.push({ type: "hub:position", id: next });
+    for (const message of events) take(message, state);
   }
 
-  function stream() {
-    const { token, headers, EventSource = globalThis.EventSource } = options;
+  async function stream() {
     expect(options.firstByte, BUFFERED);
-    return EventSource && !token && !headers ? listen(EventSource) : read();
-  }
-
-  async function read() {
     const { body } = await get(path(), "application/x-ndjson");
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ; ) {
@@ -195,31 +200,12 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     }
   }
 
-  async function listen(EventSource) {
-    const source = new EventSource(http.base + path({ envelope: 1 }), { withCredentials: options.credentials === "include" });
-    source.onopen = () => expect(options.firstByte, BUFFERED);
-    source.onmessage = ({ data }) => take(JSON.parse(data), "live");
-    for (const type of ["hub:position", "hub:gap", "hub:reset", "hub:closing"])
-      source.addEventListener(type, (e) => take({ type, id: e.lastEventId, data: JSON.parse(e.data) }, "live"));
-    const closed = new Promise((resolve) => {
-      source.onerror = () => {
-        expect();
-        if (source.readyState === 2) resolve();
-        else become("offline", lost()); // comes back by itself
-      };
-    });
-    await Promise.race([closed, aborted()]);
-    source.close();
-    await poll(); // says why, if it was refused
-    throw lost();
-  }
-
   return { want, close };
 }
 
 export function connect(url = location.origin, given = {}) {
   const locks = globalThis.navigator?.locks;
-  const share = locks && !given.token && !given.headers;
+  const share = !given.token && !given.headers;
   const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
   const http = sender(new URL(url, globalThis.location).href.replace(/\/$/, ""), options);
   const client = new EventTarget();
@@ -230,31 +216,33 @@ export function connect(url = location.origin, given = {}) {
   const kept = JSON.parse((options.persist && sessionStorage.getItem(options.persist)) || "{}");
   const life = new AbortController();
   const { signal } = life;
-  let leader, channel, visit, standing, up;
+  let leader, channel, showing, sending;
 
   function feed(pattern, handler, { after = "now", last, ...more } = {}) {
     signal.throwIfAborted();
-    const sub = { pattern, handler, ...more };
-    const start = kept[pattern] ? { after: kept[pattern] } : last === undefined ? { after } : { last };
+    if (!isPattern.test(pattern)) throw TypeError(`"${pattern}" is no pattern, as "a.*.b" or "a.>" is`);
+    const position = kept[pattern];
+    delete kept[pattern];
+    const sub = { pattern, handler, position, ...more };
     subs.add(sub);
-    start.after === "now" ? ask() : catchUp(sub, start);
+    if (position) catchUp(sub);
+    else if (last === undefined && after === "now") ask();
+    else catchUp(sub, last === undefined ? { after } : { last });
     const close = () => {
-      delete kept[pattern];
-      subs.delete(sub);
       sub.own?.close();
-      ask();
+      if (subs.delete(sub)) ask();
     };
     return Object.defineProperty({ pattern, close }, "position", { get: () => sub.position });
   }
 
-  function catchUp(sub, start = { after: sub.position }) {
+  function catchUp(sub, start = { after: sub.position ?? "now" }) {
     sub.own?.close();
     sub.live = false;
-    const own = (sub.own = downstream(http, tell, "poll", start));
+    const own = (sub.own = downstream(http, tell, start));
     function tell({ event, error, state }) {
       if (event) advance(sub, event);
-      if (error) standing ? emit("error", { error }) : become(state, error);
-      if (event?.type !== "hub:position" || newer(standing, event.id)) return;
+      if (error) [...subs].every((sub) => sub.own) ? become(state, error) : emit("error", { error });
+      if (event?.type !== "hub:position") return;
       own.close();
       sub.own = undefined;
       ask();
@@ -288,25 +276,36 @@ export function connect(url = location.origin, given = {}) {
     if (state === "refused") emit("error", { error });
   }
 
-  const oldestLast = () => [...subs].sort((a, b) => sequence(b.position) - sequence(a.position));
+  const newestFirst = () => [...subs].sort((a, b) => sequence(b.position) - sequence(a.position));
 
   function ask() {
-    const joined = oldestLast().filter((sub) => !sub.own);
+    const joined = newestFirst().filter((sub) => !sub.own);
     const position = joined.findLast((sub) => sub.position)?.position;
     const want = { tab, position, patterns: joined.map((sub) => sub.pattern) };
-    leader ? leader.want(want) : channel?.postMessage({ want });
+    leader ? hear({ want }) : channel?.postMessage({ want });
+    if (!subs.size) become("connecting");
   }
 
   function hear({ who, want, state, error, covers, after, event }) {
     if (who) ask();
     if (want) leader?.want(want);
-    if (state) become(state, error);
+    if (state && subs.size && !(error?.status === 403 && askAlone())) become(state, error);
     if (covers) cover(covers, after);
     if (event) take(event);
   }
 
+  // So that a pattern that is refused stops no other.
+  function askAlone() {
+    const untried = [...subs].filter((sub) => !sub.own && !sub.tried);
+    for (const sub of untried) {
+      sub.tried = true;
+      catchUp(sub);
+    }
+    ask();
+    return untried.length;
+  }
+
   function cover(patterns, after) {
-    standing = after;
     for (const sub of subs) {
       if (sub.own || !(sub.live = patterns.includes(sub.pattern))) continue;
       sub.position ??= after;
@@ -315,11 +314,12 @@ export function connect(url = location.origin, given = {}) {
   }
 
   function take(event) {
-    standing = event.id;
     for (const sub of subs) {
-      const astray = sub.own && event.type === "hub:reset";
+      // One that waits to be live has a position too.
+      const astray = event.type === "hub:reset" && !sub.live && (sub.own || sub.position);
       if (sub.live || astray) advance(sub, event);
       if (astray && subs.has(sub)) catchUp(sub);
+      if (sub.live) sub.tried = false;
     }
   }
 
@@ -328,21 +328,33 @@ export function connect(url = location.origin, given = {}) {
       channel?.postMessage(message);
       hear(message);
     };
-    leader = downstream(http, tell, options.transport);
+    leader = downstream(http, tell);
     channel?.postMessage({ who: true });
     ask();
   }
 
   function start() {
-    const { signal } = (visit = new AbortController());
-    for (const sub of subs) if (sub.position) catchUp(sub); // the log may be another by now
-    if (!options.share) return lead();
+    showing = new AbortController();
+    for (const sub of subs) if (sub.position) catchUp(sub);
+    options.share ? join(showing.signal) : lead();
+  }
+
+  async function join(signal) {
     const name = `tidings:${http.base}`;
-    channel = new BroadcastChannel(name);
-    channel.onmessage = ({ data }) => hear(data);
-    const held = () => new Promise((resolve) => signal.addEventListener("abort", resolve, lead()));
-    locks.request(name, { signal }, held).catch(() => {});
-    ask();
+    try {
+      channel = new BroadcastChannel(name);
+      channel.onmessage = ({ data }) => hear(data);
+      ask();
+      await locks.request(name, { signal }, () => {
+        lead();
+        return new Promise((resolve) => signal.addEventListener("abort", resolve));
+      });
+    } catch {
+      if (signal.aborted) return;
+      channel?.close(); // the browser forbids it
+      channel = undefined;
+      lead();
+    }
   }
 
   function stop() {
@@ -350,8 +362,8 @@ export function connect(url = location.origin, given = {}) {
     channel?.postMessage({ want: { tab, patterns: [] } });
     channel?.close();
     leader = channel = undefined;
-    visit.abort();
-    const positions = Object.fromEntries(oldestLast().map((sub) => [sub.pattern, sub.position]));
+    showing.abort();
+    const positions = Object.fromEntries(newestFirst().map((sub) => [sub.pattern, sub.position]));
     if (options.persist) sessionStorage.setItem(options.persist, JSON.stringify({ ...kept, ...positions }));
   }
 
@@ -366,8 +378,8 @@ export function connect(url = location.origin, given = {}) {
   // Few pages need it.
   const send = (how) => async (...more) => {
     signal.throwIfAborted();
-    up ??= import("./tidings-upstream.js").then((it) => it.upstream({ ...http, tools, connected, life: signal }));
-    return (await up)[how](...more);
+    sending ??= import("./tidings-upstream.js").then((it) => it.upstream({ ...http, tools: { failure, refusal, isFinal, backoff, decode }, connected, life: signal }));
+    return (await sending)[how](...more);
   };
 
   start();

@@ -9,7 +9,8 @@ const [form, name, text, said, here, state] = ["form", "name", "text", "said", "
   document.getElementById(id),
 );
 const tidings = connect("..");
-const seen = new Map(); // a connection's name for each sender, and when it was last heard of
+const seen = new Map(); // who is here, and when they last said so, by the server's clock
+let ahead = -Infinity; // by how much that clock is ahead of this page's, as far as is known
 
 name.value = localStorage.getItem("chat-name") ?? "";
 
@@ -60,13 +61,16 @@ function add(...content) {
 // Who is here tells it now and then, and says so on leaving.
 function meet({ data, type, time }) {
   if (typeof data?.name !== "string") return;
-  if (type === "left") seen.delete(data.name);
-  else seen.set(data.name.slice(0, 40), Date.parse(time));
+  const who = data.name.slice(0, 40);
+  const when = Date.parse(time);
+  ahead = Math.max(ahead, when - Date.now()); // what is older, or was longer on its way, seems to be less
+  if (type === "left") seen.delete(who);
+  else seen.set(who, when);
   showWhoIsHere();
 }
 
 function showWhoIsHere() {
-  const since = Date.now() - HERE_FOR;
+  const since = Date.now() + ahead - HERE_FOR;
   for (const [one, when] of seen) if (when < since) seen.delete(one);
   here.replaceChildren(
     ...[...seen.keys()].sort().map((one) => {

@@ -23,7 +23,7 @@ impl Driver {
         let mut command = script_command("TIDINGS_TEST_NODE", "tidings.mjs");
         command.arg(format!("http://{address}"));
         command.arg(options.to_string()).args(how);
-        if how.contains(&"websocket") {
+        if how.contains(&"websocket") || how.contains(&"dead") {
             // Node has one by itself from 22 on.
             command.env("NODE_OPTIONS", "--experimental-websocket");
         }
@@ -86,6 +86,12 @@ impl Driver {
     pub(super) async fn state(&mut self, state: &str) -> Value {
         self.next(|told| told["told"] == "state" && told["state"] == state)
             .await
+    }
+
+    /// Whether no event of a subscription was read yet, among what was told.
+    pub(super) fn no_event(&self, name: &str) -> bool {
+        let is_its = |told: &Value| told["told"] == "event" && told["name"] == name;
+        !self.told.iter().any(is_its)
     }
 
     /// The next event of a subscription.

@@ -38,7 +38,6 @@ macro_rules! by_each_way {
 
 by_each_way! {
     fetch: json!({}), &[];
-    event_source: json!({}), &["eventsource"];
     long_polls: json!({"transport": "poll"}), &[];
 }
 
@@ -244,4 +243,57 @@ async fn a_subscription_that_is_closed_is_given_nothing_more() {
     assert_eq!(numbers(&client.events("other", 2).await), [0, 1]);
     let (rest, _) = client.end().await;
     assert!(rest.iter().all(|told| told["told"] == "state"), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_has_died_silently_is_opened_anew() {
+    let replica = Replica::start(&[]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &["silent"]);
+    client.feed("a", "a", &json!({})).await;
+    client.state("live").await;
+    publish_numbers(&replica, "a", 0..3).await;
+    client.state("offline").await;
+    assert_eq!(numbers(&client.events("a", 3).await), [0, 1, 2]);
+    client.end().await;
+}
+
+#[tokio::test]
+async fn what_catches_up_holds_no_poll_open() {
+    let replica = Replica::start(&[]).await;
+    publish_numbers(&replica, "old", 0..10).await;
+    let mut client = Driver::start(replica.address, &json!({}), &["polls"]);
+    client.feed_from_now("busy", "busy").await;
+    let (stop, stopped) = oneshot::channel();
+    let reading = async {
+        for n in 0..20 {
+            let name = n.to_string();
+            client.feed(&name, "old", &json!({"last": 3})).await;
+            assert_eq!(numbers(&client.events(&name, 3).await), [7, 8, 9]);
+        }
+        stop.send(()).expect("it is published");
+        client
+    };
+    let publishing = keep_publishing(&replica, &["busy"], stopped);
+    let (mut client, _) = tokio::join!(reading, publishing);
+    publish_numbers(&replica, "old", 10..11).await;
+    for n in 0..20 {
+        assert_eq!(numbers(&client.events(&n.to_string(), 1).await), [10]);
+    }
+    let (rest, _) = client.end().await;
+    let waits: Vec<_> = rest.iter().filter(|told| told["told"] == "poll").collect();
+    assert!(waits.len() >= 20, "{waits:?}");
+    assert!(waits.iter().all(|told| told["wait"] == "0"), "{waits:?}");
+}
+
+#[tokio::test]
+async fn where_tabs_can_share_nothing_each_reads_for_itself() {
+    for forbidden in ["no locks", "no channels"] {
+        let replica = Replica::start(&[]).await;
+        let how = ["tabs", forbidden];
+        let mut client = Driver::start(replica.address, &json!({}), &how);
+        client.feed_from_now("a", "a").await;
+        publish_numbers(&replica, "a", 0..1).await;
+        assert_eq!(numbers(&client.events("a", 1).await), [0]);
+        client.end().await;
+    }
 }

@@ -61,14 +61,10 @@ async fn what_nobody_listens_for_is_told_to_the_console() {
 
 #[tokio::test]
 async fn a_log_made_anew_is_a_reset_for_every_subscription() {
-    for (options, how) in [
-        (json!({}), &[] as &[&str]),
-        (json!({}), &["eventsource"]),
-        (json!({"transport": "poll"}), &[]),
-    ] {
+    for options in [json!({}), json!({"transport": "poll"})] {
         let replica = Replica::start(&[]).await;
         let address = replica.address;
-        let mut client = Driver::start(address, &options, how);
+        let mut client = Driver::start(address, &options, &[]);
         client.feed("a", "a", &json!({})).await;
         client.feed("b", "b", &json!({})).await;
         client.joined().await;
@@ -95,22 +91,128 @@ async fn a_log_made_anew_is_a_reset_for_every_subscription() {
 #[tokio::test]
 async fn a_refusal_is_told_with_its_reason() {
     let arguments = ["--anonymous-subscribe", "public.>"];
-    for how in [&[] as &[&str], &["eventsource"]] {
-        let replica = Replica::start(&arguments).await;
-        let mut client = Driver::start(replica.address, &json!({}), how);
-        client.feed("a", "private", &json!({})).await;
-        let refused = client.state("refused").await;
-        assert_eq!(refused["error"]["status"], 403, "{refused}");
-        let detail = refused["error"]["detail"].as_str().expect("a detail");
-        assert!(detail.contains("private"), "{detail}");
-        client.next(|told| told["told"] == "error").await;
+    let replica = Replica::start(&arguments).await;
+    let mut client = Driver::start(replica.address, &json!({}), &[]);
+    client.feed("a", "private", &json!({})).await;
+    let refused = client.state("refused").await;
+    assert_eq!(refused["error"]["status"], 403, "{refused}");
+    let detail = refused["error"]["detail"].as_str().expect("a detail");
+    assert!(detail.contains("private"), "{detail}");
+    client.next(|told| told["told"] == "error").await;
+    client.end().await;
+}
 
-        // Without the one that is refused, the others are served.
-        client.feed("b", "public.b", &json!({})).await;
-        client.tell(&json!({"do": "close", "name": "a"})).await;
-        client.state("live").await;
-        client.end().await;
+#[tokio::test]
+async fn a_feed_that_is_refused_stops_no_other() {
+    let everyone = "public.>";
+    let arguments = [
+        "--anonymous-subscribe",
+        everyone,
+        "--anonymous-publish",
+        everyone,
+    ];
+    for newcomer in [json!({}), json!({"last": 1})] {
+        let replica = Replica::start(&arguments).await;
+        let mut client = Driver::start(replica.address, &json!({}), &[]);
+        client.feed_from_now("good", "public.a").await;
+        client.feed("bad", "private", &newcomer).await;
+        let refused = client.next(|told| told["told"] == "error").await;
+        assert_eq!(refused["error"]["status"], 403, "{refused}");
+        client.feed("also good", "public.*", &json!({})).await;
+        replica.publish("public.a", "0").await;
+        assert_eq!(numbers(&client.events("good", 1).await), [0]);
+        let mut n = 0;
+        // It begins at some time from now on.
+        while client.no_event("also good") {
+            n += 1;
+            replica.publish("public.a", n.to_string()).await;
+            client.event("good").await;
+        }
+        let (rest, _) = client.end().await;
+        assert!(
+            rest.iter().all(|told| told["state"] != "refused"),
+            "{rest:?}"
+        );
     }
+}
+
+#[tokio::test]
+async fn what_is_no_pattern_is_thrown_back() {
+    let replica = Replica::start(&[]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &[]);
+    for pattern in [
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "a*",
+        "a.b>",
+        ">.a",
+        "a/b",
+        "a b",
+        "a\u{85}",
+        "a\u{3000}",
+    ] {
+        client.feed("bad", pattern, &json!({})).await;
+        let thrown = client.next(|told| told["name"] == "bad").await;
+        assert_eq!(thrown["told"], "TypeError", "{pattern:?}: {thrown}");
+    }
+    client.feed_from_now("good", "a.*.ä.\u{feff}.>").await;
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_log_made_anew_is_a_reset_for_a_tab_that_hears_of_it_late_too() {
+    let replica = Replica::start(&[]).await;
+    let address = replica.address;
+    let mut client = Driver::start(address, &json!({}), &["tabs"]);
+    // The tab that is there from the start leads, then the next one.
+    for (tab, pattern) in [("next", "a"), ("late", "b")] {
+        client.tell(&json!({"do": "open", "tab": tab})).await;
+        let feed = json!({"do": "feed", "name": tab, "pattern": pattern, "tab": tab});
+        client.tell(&feed).await;
+        client
+            .next(|told| told["tab"] == tab && told["state"] == "live")
+            .await;
+    }
+    while client.no_event("late") || client.no_event("next") {
+        replica.publish("a", "0").await;
+        replica.publish("b", "0").await;
+        client
+            .tell(&json!({"do": "position", "name": "late"}))
+            .await;
+        client.next(|told| told["told"] == "position").await;
+    }
+    let busy = json!({"do": "busy", "tab": "late", "is": true});
+    client.tell(&busy).await;
+    replica.stop().await;
+    client.tell(&json!({"do": "leave"})).await;
+    let replica = Replica::start(&["--listen", &address.to_string()]).await;
+    client
+        .next(|told| told["told"] == "reset" && told["tab"] == "next")
+        .await;
+    let busy = json!({"do": "busy", "tab": "late", "is": false});
+    client.tell(&busy).await;
+    client
+        .next(|told| told["told"] == "reset" && told["tab"] == "late")
+        .await;
+    replica.publish("b", "1").await;
+    client
+        .next(|told| told["name"] == "late" && told["data"] == 1)
+        .await;
+    client.end().await;
+}
+
+#[tokio::test]
+async fn without_feeds_nothing_is_known_of_the_connection() {
+    let replica = Replica::start(&[]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &[]);
+    client.feed_from_now("a", "a").await;
+    client.tell(&json!({"do": "close", "name": "a"})).await;
+    client.state("connecting").await;
+    client.feed_from_now("a", "a").await;
+    client.end().await;
 }
 
 #[tokio::test]

@@ -57,3 +57,43 @@ async fn a_request_that_fails_says_why() {
     assert_eq!(told["detail"], told["message"], "{told}");
     client.end().await;
 }
+
+#[tokio::test]
+async fn a_websocket_that_has_died_silently_is_opened_anew() {
+    let replica = Replica::start(&[]).await;
+    let options = json!({"firstByte": 1_000});
+    let mut client = Driver::start(replica.address, &options, &["dead"]);
+    let told = client.publish("a", &json!(7)).await;
+    assert_eq!(told["told"], "resolved", "{told}");
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_publish_that_is_too_large_is_refused_and_stops_no_other() {
+    let replica = Replica::start(&[]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &["websocket"]);
+    let large = json!({"do": "publish", "feed": "a", "data": "x".repeat(2_000_000)});
+    let small = json!({"do": "publish", "feed": "a", "data": 1});
+    for command in [&small, &large, &small] {
+        client.tell(command).await;
+    }
+    let told = client.next(|told| told["told"] == "rejected").await;
+    assert_eq!(told["status"], 413, "{told}");
+    for _ in 0..2 {
+        client.next(|told| told["told"] == "resolved").await;
+    }
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_blob_is_not_overtaken_by_what_is_published_after_it() {
+    let replica = Replica::start(&[]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &["websocket"]);
+    client.feed_from_now("a", "a").await;
+    let blob = json!({"do": "publish", "feed": "a", "blob": "x".repeat(10_000)});
+    client.tell(&blob).await;
+    client.publish("a", &json!(2)).await;
+    let events = client.events("a", 2).await;
+    assert_eq!(events[1]["data"], 2, "{events:?}");
+    client.end().await;
+}
