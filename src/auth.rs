@@ -1,4 +1,22 @@
 //! Who may do what.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`caller`] | who calls, and what he may do |
+//! | [`grants`], [`template`] | what may be done, and how it is written down |
+//! | [`claims`] | what a token says |
+//! | [`secret`] | what is not to be shown |
+
+pub mod caller;
+pub mod claims;
+pub mod grants;
+pub mod secret;
+pub mod template;
+
+pub use caller::{Caller, Deed, Denied, Who};
+pub use grants::{ClaimGrant, Grants, Permissions};
+pub use secret::Secret;
+pub use template::Template;
 
 use crate::event::{Feed, Pattern, Patterns};
 
@@ -16,21 +34,6 @@ pub enum Access {
     },
 }
 
-/// Something that is not allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// A pattern that no grant covers.
-    #[error(
-        "reading `{0}` is not allowed here; what everyone may read is set with --anonymous-subscribe"
-    )]
-    Subscribe(Pattern),
-    /// A feed that no grant covers.
-    #[error(
-        "publishing to `{0}` is not allowed here; what everyone may publish to is set with --anonymous-publish"
-    )]
-    Publish(Feed),
-}
-
 impl Access {
     /// Whether all of the patterns may be read. A grant has to cover the whole of a pattern.
     pub fn subscribe(&self, patterns: &Patterns) -> Result<(), Denied> {
@@ -39,7 +42,7 @@ impl Access {
         };
         let denied = |asked: &&Pattern| !subscribe.iter().any(|grant| grant.covers(asked));
         match patterns.iter().find(denied) {
-            Some(asked) => Err(Denied::Subscribe(asked.clone())),
+            Some(asked) => Err(Denied::anonymous(Deed::Subscribe, asked.as_str())),
             None => Ok(()),
         }
     }
@@ -48,9 +51,17 @@ impl Access {
     pub fn publish(&self, feed: &Feed) -> Result<(), Denied> {
         match self {
             Self::Anonymous { publish, .. } if !publish.iter().any(|grant| grant.matches(feed)) => {
-                Err(Denied::Publish(feed.clone()))
+                Err(Denied::anonymous(Deed::Publish, feed.as_str()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether requests may be sent to backends.
+    pub fn request(&self) -> Result<(), Denied> {
+        match self {
+            Self::Local => Ok(()),
+            Self::Anonymous { .. } => Err(Denied::anonymous(Deed::Request, "")),
         }
     }
 }
