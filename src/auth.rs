@@ -2,21 +2,32 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`authenticator`] | credentials → who calls |
 //! | [`caller`] | who calls, and what he may do |
 //! | [`grants`], [`template`] | what may be done, and how it is written down |
-//! | [`claims`] | what a token says |
+//! | [`api_key`] | keys of backends |
+//! | [`jwt`], [`claims`] | tokens, and what they say |
+//! | [`key`], [`jwks`] | the keys that tokens are signed with |
 //! | [`secret`] | what is not to be shown |
 
+pub mod api_key;
+pub mod authenticator;
 pub mod caller;
 pub mod claims;
 pub mod grants;
+pub mod jwks;
+pub mod jwt;
+pub mod key;
 pub mod secret;
 pub mod template;
+mod unauthorized;
 
+pub use authenticator::{AuthError, Authenticator};
 pub use caller::{Caller, Deed, Denied, Who};
 pub use grants::{ClaimGrant, Grants, Permissions};
 pub use secret::Secret;
 pub use template::Template;
+pub use unauthorized::Unauthorized;
 
 use crate::event::{Feed, Pattern, Patterns};
 

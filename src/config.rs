@@ -1,8 +1,10 @@
 //! Settings: one small struct a concern, each field with its flag, its variable and its default.
 
+mod auth;
 mod data;
 mod nats;
 
+pub use auth::AuthSettings;
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
 
