@@ -6,6 +6,7 @@ mod publish;
 mod remote;
 mod serve;
 mod tail;
+mod token;
 mod verify;
 
 use crate::config::Settings;
@@ -23,6 +24,7 @@ Examples:
   tidings publish orders.eu '{\"n\":1}'          publishes an event
   tidings tail 'orders.>'                      follows feeds
   tidings verify                               tries whether anything is lost
+  tidings token --jwt-key-file F --sub ann     makes a token to develop with
 
 Quote patterns and URLs: zsh expands `*`, and every shell redirects on `>`.
 Each option can be given as the variable named beside it; the command line comes first.";
@@ -49,6 +51,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Holds a deployment to its promise: publishes, reads, and tells what was lost without a word.
     Verify(Box<verify::Verify>),
+    /// Makes a token to develop with, or an API key.
+    Token(Box<token::Token>),
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +105,7 @@ impl Cli {
             Some(Command::Tail(tail)) => tail.run().await,
             Some(Command::Bench(bench)) => bench.run().await,
             Some(Command::Verify(verify)) => verify.run().await,
+            Some(Command::Token(token)) => token.run(),
         }
     }
 }
@@ -136,7 +141,7 @@ mod tests {
         // These options are for one run: a variable left over would spoil the next.
         let lasting = root
             .get_subcommands()
-            .filter(|one| !matches!(one.get_name(), "bench" | "verify"));
+            .filter(|one| !matches!(one.get_name(), "bench" | "verify" | "token"));
         let commands = std::iter::once(&root).chain(lasting);
         for command in commands {
             let options = command.get_arguments().filter(|one| !one.is_positional());
