@@ -5,7 +5,7 @@ use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, S
 use crate::http::{Drain, End, Server, Service, Stall, Watch, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Connections, HubCounters, Metrics};
+use crate::metrics::{Connections, HubCounters, Metrics, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
 use crate::wire::Closing;
 use axum::Router;
@@ -134,6 +134,7 @@ impl App {
             limits.max_publishes,
         );
         let usage = hub.clone();
+        let websockets = WebSocketCounters::default();
         let metrics = Metrics::new(
             &counters,
             move || usage.usage(),
@@ -142,7 +143,8 @@ impl App {
             connections.clone(),
             &publisher,
             bodies.clone(),
-        );
+        )
+        .with_websockets(&websockets);
         let ending = watch::Sender::new(None);
         let service = Service {
             publisher,
@@ -150,6 +152,8 @@ impl App {
             access: access.clone(),
             shards: shards.clone(),
             streams: settings.streams,
+            websockets: settings.websockets,
+            websocket_counters: websockets,
             ending: ending.subscribe(),
             watch: watch.clone(),
             metrics: Arc::new(metrics),

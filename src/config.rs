@@ -3,10 +3,12 @@
 mod auth;
 mod data;
 mod nats;
+mod websocket;
 
 pub use auth::AuthSettings;
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
+pub use websocket::WebSocketSettings;
 
 use crate::event::{InvalidName, Pattern};
 use clap::builder::RangedU64ValueParser;
@@ -23,6 +25,9 @@ pub struct Settings {
     /// See there.
     #[command(flatten)]
     pub streams: StreamSettings,
+    /// See there.
+    #[command(flatten)]
+    pub websockets: WebSocketSettings,
     /// See there.
     #[command(flatten)]
     pub limits: LimitSettings,

@@ -2,11 +2,13 @@
 
 mod access;
 mod asked;
+mod assets;
 mod batch;
 mod body;
 mod examples;
 mod handoff;
 mod health;
+mod line;
 mod negotiate;
 mod poll;
 mod problem;
@@ -15,6 +17,8 @@ mod server;
 mod stall;
 mod stream;
 mod subscribe;
+mod validator;
+mod websocket;
 
 pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
@@ -22,8 +26,9 @@ pub(crate) use stall::{Stall, Watch};
 pub(crate) use stream::End;
 
 use crate::auth::Access;
-use crate::config::StreamSettings;
+use crate::config::{StreamSettings, WebSocketSettings};
 use crate::hub::{Hub, Shards};
+use crate::metrics::WebSocketCounters;
 use crate::publish::{BodyBudget, Publisher};
 use access::Callers;
 use axum::Router;
@@ -50,6 +55,8 @@ pub(crate) struct Service {
     pub(crate) access: Arc<Access>,
     pub(crate) shards: Arc<Shards>,
     pub(crate) streams: StreamSettings,
+    pub(crate) websockets: WebSocketSettings,
+    pub(crate) websocket_counters: WebSocketCounters,
     pub(crate) ending: Ending,
     pub(crate) watch: Watch,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
@@ -70,9 +77,11 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/", get(health::index))
         .route("/feeds", get(subscribe::several).post(batch::many))
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
+        .route("/ws", get(websocket::open))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .merge(assets::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it

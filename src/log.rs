@@ -9,12 +9,14 @@ mod faulty;
 mod jetstream;
 mod keys;
 mod memory;
+mod request;
 
 pub use disk::{DiskCounters, DiskError, DiskLimits, DiskLog};
 #[cfg(test)]
 pub(crate) use faulty::FaultyLog;
 pub use jetstream::{ConnectionState, JetStreamLog, LogCounters};
 pub use memory::{MemoryLimits, MemoryLog};
+pub use request::{Ask, REQUESTS, Reply, RequestError};
 
 use crate::event::{Event, Feed, Message, Position};
 use std::sync::Arc;

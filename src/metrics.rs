@@ -1,5 +1,9 @@
 //! What is counted, in Prometheus' form.
 
+mod websocket;
+
+pub use websocket::{Counted, How, Status, WebSocketCounters};
+
 use crate::hub::{ShardStats, Shards, Usage};
 use crate::log::{DiskCounters, Held, Log, LogCounters};
 use crate::publish::{BodyBudget, Publisher};

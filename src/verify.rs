@@ -24,6 +24,7 @@
 
 mod checker;
 mod connection;
+mod form;
 mod ledger;
 mod mark;
 mod plan;
@@ -34,6 +35,7 @@ mod run;
 mod shared;
 mod tally;
 
+pub use form::{Form, InvalidForm};
 pub use plan::{InvalidPlan, NatsTarget, Plan};
 pub use report::Report;
 pub use run::{Run, StartError};

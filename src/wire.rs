@@ -8,7 +8,7 @@ mod sse;
 mod stream;
 
 pub use chunk::{Chunk, LAST_CHUNK};
-pub use envelope::is_json;
+pub use envelope::{data_members, head, is_json};
 pub use json::check_json;
 pub(crate) use stream::{Block, Parser};
 

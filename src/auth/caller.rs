@@ -178,7 +178,7 @@ impl Denied {
             Deed::Subscribe => ("reading", "read", "subscribe"),
             Deed::Publish => ("publishing to", "publish to", "publish"),
             Deed::Request if self.name.is_empty() => {
-                return "requests to backends are not allowed here".to_owned();
+                return "requests to backends are not allowed here: what everyone may do is set with --anonymous-subscribe and --anonymous-publish, and there is no such setting for requests yet".to_owned();
             }
             Deed::Request => ("requesting", "request", "request"),
             Deed::Admin => return "this takes the permission `admin`".to_owned(),

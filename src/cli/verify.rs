@@ -2,7 +2,7 @@
 
 use super::bench::make_room_for;
 use super::remote::parse_url;
-use crate::verify::{NatsTarget, Plan, Progress, Run, StartError};
+use crate::verify::{Form, NatsTarget, Plan, Progress, Run, StartError};
 use clap::Args;
 use clap::error::ErrorKind;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -84,6 +84,14 @@ pub(super) struct Verify {
     /// How many of the readers read slowly, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     slow: f64,
+    /// The forms in which readers ask, with commas: one of them by chance, each time that a reader comes back.
+    #[arg(
+        long,
+        value_name = "FORM",
+        value_delimiter = ',',
+        default_value = "sse,sse-envelope,ndjson,poll"
+    )]
+    form: Vec<Form>,
     /// How long to wait at the end for what has not come.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     settle: Duration,
@@ -140,6 +148,7 @@ impl Verify {
             padding: self.padding,
             cut: Some(self.cut).filter(|cut| !cut.is_zero()),
             slow: self.slow,
+            forms: self.form,
             settle: self.settle,
             prefix: self.prefix,
             seed: self.seed.unwrap_or(defaults.seed),

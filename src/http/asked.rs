@@ -132,7 +132,7 @@ fn start(params: &Params, headers: &HeaderMap) -> Result<(Start, Option<String>)
     })
 }
 
-fn after_id(text: &str) -> (Start, Option<String>) {
+pub(super) fn after_id(text: &str) -> (Start, Option<String>) {
     match text.parse::<Position>() {
         Ok(position) => (Start::After(position), Some(text.to_owned())),
         Err(_) => (Start::Unknown, Some(crate::hub::NO_ID.to_owned())),

@@ -1,5 +1,6 @@
 //! Probes, metrics, and a page for those who come with nothing but a browser.
 
+use super::assets;
 use super::examples::examples;
 use super::problem::Problem;
 use super::{Params, Service};
@@ -7,7 +8,7 @@ use crate::hub::Status;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 
 /// What `/readyz` answers.
@@ -75,16 +76,40 @@ pub(super) async fn metrics(State(service): State<Service>) -> Response {
     (kind, service.metrics.text()).into_response()
 }
 
-/// What the server is, and what it lets everyone try.
-pub(super) async fn index(State(service): State<Service>, uri: Uri, headers: HeaderMap) -> String {
+/// What the server is, and what it lets everyone try: as text, and for browsers as a page.
+pub(super) async fn index(
+    State(service): State<Service>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let address = address(&uri, &headers).unwrap_or("<this address>");
-    let mut page =
-        "Tidings: events in over HTTP or NATS, out as Server-Sent Events.\n\n".to_owned();
-    for command in examples(&service.access, address) {
-        page.push_str(&command);
-        page.push('\n');
+    let commands = examples(&service.access, address).join("\n");
+    let vary = [(header::VARY, "Accept, Host")];
+    if wants_page(&headers) {
+        let page =
+            include_str!("../../static/index.html").replace("{commands}", &escaped(&commands));
+        let head = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(assets::HTML)),
+            (header::CONTENT_SECURITY_POLICY, assets::POLICY),
+        ];
+        return (vary, head, page).into_response();
     }
-    page + "\nAlso here: /livez  /readyz  /metrics\n"
+    let text = format!(
+        "Tidings: events in over HTTP or NATS, out as Server-Sent Events.\n\n{commands}\n\nAlso here: /livez  /readyz  /metrics  /tidings.js  /websocket.md  /examples/chat  /examples/dashboard\n"
+    );
+    (vary, text).into_response()
+}
+
+/// Browsers name it when they open a page, and nobody else does.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut texts = accepted.filter_map(|value| value.to_str().ok());
+    texts.any(|text| text.contains("text/html"))
+}
+
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;");
+    text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// How the client calls this server, where that can stand in a shell's quotes.

@@ -6,6 +6,7 @@ use super::negotiate::Media;
 use super::problem::Problem;
 use super::stream::{Ending, ended};
 use super::subscribe::{REFUSED, closing};
+use super::validator::Tag;
 use crate::event::Position;
 use crate::hub::{Joined, Reader, Signal};
 use crate::wire::{Closing, Form};
@@ -13,10 +14,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Where the client goes on, also where the body is one that it has already.
 const NEXT: HeaderName = HeaderName::from_static("tidings-next");
@@ -51,7 +50,12 @@ pub(super) async fn answer(
 }
 
 fn refuse(reason: Closing) -> Response {
-    let mut response = Problem::unavailable(reason).into_response();
+    let problem = Problem::unavailable(reason);
+    let problem = match reason {
+        Closing::Drain => problem.closing(), // over the same connection it would come back here
+        _ => problem,
+    };
+    let mut response = problem.into_response();
     response
         .headers_mut()
         .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
@@ -67,6 +71,8 @@ struct Found {
     /// The last position scanned; the last one returned, where a limit was reached.
     next: String,
     full: bool,
+    /// Whether the server ends, and the client is to come back over another connection.
+    ends: bool,
 }
 
 impl Found {
@@ -84,22 +90,38 @@ impl Found {
             limit: page.limit,
             next: opening,
             full: false,
+            ends: false,
         };
+        let deadline = Instant::now() + page.wait;
         found.catch_up(&mut reader).await?;
         if found.count == 0 && !page.wait.is_zero() {
-            let mut ends = None;
-            let first = tokio::select! {
-                biased;
-                _ = ended(&mut ending, &mut ends) => None,
-                signal = reader.next() => Some(signal),
-                () = tokio::time::sleep(page.wait) => None,
-            };
-            if let Some(signal) = first {
-                found.take(&signal);
-                found.catch_up(&mut reader).await?;
-            }
+            found.wait(&mut reader, deadline, &mut ending).await?;
         }
         Some(found)
+    }
+
+    /// Waits for the first event, and takes what has come with it. Where none comes, the position has moved over what
+    /// was for others.
+    async fn wait(
+        &mut self,
+        reader: &mut Reader,
+        deadline: Instant,
+        ending: &mut Ending,
+    ) -> Option<()> {
+        let mut moment = None;
+        tokio::select! {
+            biased;
+            _ = ended(ending, &mut moment) => self.ends = true,
+            signal = reader.next() => {
+                self.take(&signal);
+                return self.catch_up(reader).await;
+            }
+            () = sleep_until(deadline) => {}
+        }
+        if let Some(position) = reader.live_position() {
+            self.next = position.to_string();
+        }
+        Some(())
     }
 
     /// Takes all that is at hand.
@@ -144,35 +166,32 @@ impl Found {
         self.next = id.to_string();
     }
 
-    /// The same, or 304 if the client has these events already, with a validator over the events alone (RFC 9110,
-    /// section 8.8.3): where nothing new has come, only the position has moved.
+    /// The same, or 304 if the client has these events already, with a tag of the events alone: where nothing
+    /// new has come, only the position has moved.
     fn tagged(self, headers: &HeaderMap) -> Response {
-        let tag = tag(&self.events);
-        let has_them = headers
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|one| one.trim().trim_start_matches("W/"))
-            .any(|one| one == tag || one == "*");
-        let next = self.next.clone();
-        let mut response = match has_them {
-            true => (StatusCode::NOT_MODIFIED, headers_of(&next)).into_response(),
+        let tag = Tag::of(&self.events);
+        let mut response = match tag.is_known(headers) {
+            true => (StatusCode::NOT_MODIFIED, headers_of(&self.next)).into_response(),
             false => self.into_response(),
         };
-        let tag =
-            HeaderValue::from_str(&tag).expect("hexadecimal digits are no control characters");
-        response.headers_mut().insert(header::ETAG, tag);
+        response.headers_mut().insert(header::ETAG, tag.header());
         response
     }
 }
 
 impl IntoResponse for Found {
     fn into_response(self) -> Response {
-        let Self { events, next, .. } = self;
+        let Self {
+            events, next, ends, ..
+        } = self;
         let kind = [(header::CONTENT_TYPE, Media::Json.as_str())];
         let body = format!("{{\"events\":[{events}],\"next\":\"{next}\"}}\n");
-        (headers_of(&next), kind, body).into_response()
+        let mut response = (headers_of(&next), kind, body).into_response();
+        if ends {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
     }
 }
 
@@ -187,15 +206,4 @@ fn headers_of(next: &str) -> [(HeaderName, HeaderValue); 3] {
         ),
         (NEXT, next),
     ]
-}
-
-/// A strong entity tag of a text.
-fn tag(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    let mut tag = String::from("\"");
-    for byte in &digest[..16] {
-        // Writing to a string can't fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag + "\""
 }

@@ -2,7 +2,7 @@
 
 use crate::auth::Denied;
 use crate::event::{InvalidName, InvalidPatterns};
-use crate::log::AppendError;
+use crate::log::{AppendError, RequestError};
 use crate::publish::{PublishError, UsedUp};
 use crate::wire::Closing;
 use axum::response::{IntoResponse, Response};
@@ -132,6 +132,21 @@ impl From<Denied> for Problem {
 impl From<UsedUp> for Problem {
     fn from(error: UsedUp) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).closing()
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        let status = match &error {
+            RequestError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            RequestError::NotSent(_) | RequestError::Nobody(_) => StatusCode::SERVICE_UNAVAILABLE,
+            RequestError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            RequestError::Unanswered(_) => StatusCode::GATEWAY_TIMEOUT,
+            RequestError::Service { code, .. } => {
+                StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `$JS.API.CONSUMER.CREATE.S.>` | to follow and to read |
 //! | `$JS.API.CONSUMER.MSG.NEXT.S.>` | to read |
 //! | `$JS.API.CONSUMER.DELETE.S.>` | to leave no consumer behind |
+//! | `requests.>` | requests of WebSocket clients to backends |
 //! | `$JS.FC.S.>` | to follow: flow control |
 //! | `$JS.API.STREAM.CREATE.S` | to create the stream; not with `--nats-create never` |
 //!
@@ -27,6 +28,7 @@ mod jump;
 mod link;
 mod message;
 mod read;
+mod request;
 mod singly;
 mod stream;
 mod watch;
@@ -35,7 +37,10 @@ pub(super) use follow::Follow;
 pub use link::ConnectionState;
 pub use message::LogCounters;
 
-use super::{Append, AppendError, Appended, Batch, Bounds, Limit, LogError, Range, Select};
+use super::{
+    Append, AppendError, Appended, Ask, Batch, Bounds, Limit, LogError, Range, Reply, RequestError,
+    Select,
+};
 use crate::config::NatsSettings;
 use crate::event::Position;
 use api::{Api, StreamInfo};
@@ -169,6 +174,10 @@ impl JetStreamLog {
 
     pub(super) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         append::append(&self.shared, append).await
+    }
+
+    pub(super) async fn request(&self, ask: Ask) -> Result<Reply, RequestError> {
+        request::request(&self.shared, ask).await
     }
 
     pub(super) async fn follow(&self, after: u64) -> Result<Follow, LogError> {

@@ -7,20 +7,19 @@ mod stretches;
 #[cfg(test)]
 mod tests;
 
+use super::form::Told;
 use super::ledger::{Ledger, Outcome, Track};
 use super::mark::Mark;
 use super::plan::Layout;
 use super::tally::{Example, Found, Tally};
 use crate::event::Position;
-use crate::wire::Block;
-use serde::Deserialize;
 use std::sync::Arc;
 use stretches::{Stretches, Why};
 
 /// How many characters are shown of what is no event.
 const SHOWN: usize = 60;
 
-/// What a block was.
+/// What a reader was told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Event,
@@ -73,15 +72,6 @@ struct Skipped {
     due: Option<Example>,
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    id: String,
-    feed: String,
-    #[serde(rename = "type")]
-    kind: String,
-    data: String,
-}
-
 /// What can be wrong with an event before it is known which it is.
 enum Wrong {
     Altered(String),
@@ -117,16 +107,16 @@ impl Checker {
         self.last.map_or_else(String::new, |last| last.to_string())
     }
 
-    /// Takes a block that has come to its end.
-    pub(super) fn hear(&mut self, block: &Block) -> Heard {
-        let id = block.id.parse::<Position>().ok();
-        match block.kind.as_str() {
+    /// Takes what the reader was told.
+    pub(super) fn hear(&mut self, told: &Told) -> Heard {
+        let id = told.id.parse::<Position>().ok();
+        match told.kind.as_str() {
             "hub:gap" => {
-                self.gap(id, block);
+                self.gap(id, told);
                 Heard::Gap
             }
             "hub:reset" => {
-                self.reset(id, block);
+                self.reset(id, told);
                 Heard::Reset
             }
             kind if kind.starts_with("hub:") => {
@@ -134,7 +124,7 @@ impl Checker {
                 Heard::Other
             }
             _ => {
-                self.event(id, block);
+                self.event(id, told);
                 Heard::Event
             }
         }
@@ -190,14 +180,14 @@ impl Checker {
 
 /// Events.
 impl Checker {
-    fn event(&mut self, id: Option<Position>, block: &Block) {
+    fn event(&mut self, id: Option<Position>, told: &Told) {
         let Some(id) = id else {
-            let example = self.example(&block.id, "an event without an id of its own".to_owned());
+            let example = self.example(&told.id, "an event without an id of its own".to_owned());
             self.tally.altered.note(|| example);
             return;
         };
         self.base.get_or_insert(id.sequence().saturating_sub(1));
-        match self.read(id, block) {
+        match self.read(id, told) {
             Some((place, mark)) => self.take(id, place, &mark),
             None => {
                 // It stands for what was to come there, which is not lost beside.
@@ -211,9 +201,9 @@ impl Checker {
     }
 
     /// Which event it is, and its place; else it is noted what is wrong with it.
-    fn read(&mut self, id: Position, block: &Block) -> Option<(usize, Mark)> {
-        let found = self.decode(block);
-        let found = found.and_then(|(mark, feed)| Ok((self.find(&mark, feed.as_deref())?, mark)));
+    fn read(&mut self, id: Position, told: &Told) -> Option<(usize, Mark)> {
+        let found = decode(told);
+        let found = found.and_then(|mark| Ok((self.find(&mark, told.feed.as_deref())?, mark)));
         let wrong = match found {
             Ok(found) => return Some(found),
             Err(wrong) => wrong,
@@ -225,25 +215,6 @@ impl Checker {
             Wrong::Stray(_) => self.tally.strays.note(|| example),
         }
         None
-    }
-
-    /// What its data says, and the feed that its envelope names.
-    fn decode(&self, block: &Block) -> Result<(Mark, Option<String>), Wrong> {
-        let altered = |data: &str| {
-            let start: String = data.chars().take(SHOWN).collect();
-            Wrong::Altered(format!("this is no event as sent: {start:?}"))
-        };
-        let (kind, data, feed) = match self.layout.readers[self.reader as usize].envelope {
-            true => {
-                let envelope = serde_json::from_str::<Envelope>(&block.data).ok();
-                let envelope = envelope.filter(|envelope| envelope.id == block.id);
-                let envelope = envelope.ok_or_else(|| altered(&block.data))?;
-                (envelope.kind, envelope.data, Some(envelope.feed))
-            }
-            false => (block.kind.clone(), block.data.clone(), None),
-        };
-        let mark = Mark::parse(&data).filter(|_| kind == "message");
-        Ok((mark.ok_or_else(|| altered(&data))?, feed))
     }
 
     /// The place of an event that was sent, and that the reader has asked for.
@@ -338,4 +309,13 @@ impl Checker {
         let example = self.example(&seen.to_string(), what);
         self.renamed.note(|| example);
     }
+}
+
+/// What its data says.
+fn decode(told: &Told) -> Result<Mark, Wrong> {
+    let mark = Mark::parse(&told.data).filter(|_| told.kind == "message");
+    mark.ok_or_else(|| {
+        let start: String = told.data.chars().take(SHOWN).collect();
+        Wrong::Altered(format!("this is no event as sent: {start:?}"))
+    })
 }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use std::io;
@@ -21,9 +21,9 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 const SLOW_BYTES: u32 = 4096;
 const SLOW_READ: usize = 8192;
 
-/// An open connection with the head of its answer read. It is cut when dropped.
+/// An open connection. It is cut when dropped.
 pub(super) struct Connection {
-    pub(super) response: Response<Incoming>,
+    sender: SendRequest<Empty<Bytes>>,
     driving: JoinHandle<()>,
 }
 
@@ -36,49 +36,34 @@ impl Drop for Connection {
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// Connects, and asks for `url`.
-pub(super) async fn open(
-    url: &Url,
-    headers: &HeaderMap,
-    id: Option<&str>,
-    is_slow: bool,
-) -> anyhow::Result<Connection> {
+/// Connects to the server of `url`.
+pub(super) async fn open(url: &Url, is_slow: bool) -> anyhow::Result<Connection> {
     let socket = socket(url, is_slow).await?;
     let mut builder = http1::Builder::new();
     if is_slow {
         builder.max_buf_size(SLOW_READ);
     }
-    let (mut sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await?;
     let driving = tokio::spawn(async move {
         // What goes wrong, its body tells.
         let _ = connection.await;
     });
-    let guard = Guard(Some(driving));
-    let response = sender.send_request(request(url, headers, id)?).await?;
-    Ok(guard.with(response))
+    Ok(Connection { sender, driving })
 }
 
-/// Ends a connection whose answer never comes.
-struct Guard(Option<JoinHandle<()>>);
-
-impl Guard {
-    fn with(mut self, response: Response<Incoming>) -> Connection {
-        let driving = self.0.take().expect("it is taken once");
-        Connection { response, driving }
+impl Connection {
+    /// Asks for what `url` names, once the answer before was read to its end.
+    pub(super) async fn ask(
+        &mut self,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> anyhow::Result<Response<Incoming>> {
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(request(url, headers)?).await?)
     }
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
-}
-
-fn request(
-    url: &Url,
-    headers: &HeaderMap,
-    id: Option<&str>,
-) -> anyhow::Result<Request<Empty<Bytes>>> {
+fn request(url: &Url, headers: HeaderMap) -> anyhow::Result<Request<Empty<Bytes>>> {
     let target = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -88,17 +73,12 @@ fn request(
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
     };
-    let mut request = Request::get(target)
+    let request = Request::get(target)
         .header(header::HOST, authority)
-        .header(header::ACCEPT, "text/event-stream")
         .header(header::CACHE_CONTROL, "no-store");
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    if let Some(id) = id {
-        request = request.header("last-event-id", id);
-    }
-    Ok(request.body(Empty::new())?)
+    let mut request = request.body(Empty::new())?;
+    request.headers_mut().extend(headers);
+    Ok(request)
 }
 
 async fn socket(url: &Url, is_slow: bool) -> anyhow::Result<Box<dyn Socket>> {

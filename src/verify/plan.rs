@@ -1,5 +1,6 @@
 //! What a run does, and the feeds and readers that it has.
 
+use super::form::Form;
 use super::mark::Mark;
 use crate::event::{Feed, Pattern, Patterns};
 use fastrand::Rng;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub cut: Option<Duration>,
     /// How many of the readers read slowly, from 0 to 1.
     pub slow: f64,
+    /// The forms in which they ask: one of these by chance, each time anew.
+    pub forms: Vec<Form>,
     /// How long to wait at the end for what has not come.
     pub settle: Duration,
     /// After how long without a byte a reader takes its connection for dead.
@@ -66,6 +69,9 @@ pub enum InvalidPlan {
     /// There is no replica to read from.
     #[error("no replica is named")]
     NoReplica,
+    /// Readers could ask for nothing.
+    #[error("no form is named")]
+    NoForm,
     /// Nothing would be published, or nobody would read it.
     #[error("there is at least one publisher, one feed and one reader")]
     Nothing,
@@ -116,6 +122,7 @@ impl Plan {
             padding: 200,
             cut: Some(Duration::from_secs(5)),
             slow: 0.1,
+            forms: Form::ALL.to_vec(),
             settle: Duration::from_secs(30),
             silence: Duration::from_secs(45),
             patience: Duration::from_secs(90),
@@ -146,6 +153,7 @@ impl Plan {
             () if tracks > MAX_TRACKS => InvalidPlan::TooMany(tracks),
             () if !(self.rate > 0.0 && self.rate.is_finite()) => InvalidPlan::Rate,
             () if !(0.0..=1.0).contains(&self.slow) => InvalidPlan::Slow,
+            () if self.forms.is_empty() => InvalidPlan::NoForm,
             () if self.padding > MAX_PADDING => InvalidPlan::Padding(self.padding),
             () if subject.is_some_and(|subject| !subject.contains("{feed}")) => {
                 InvalidPlan::Subject(subject.cloned().unwrap_or_default())
@@ -183,8 +191,6 @@ pub(super) struct Interest {
     pub(super) patterns: Vec<Pattern>,
     /// The numbers of the feeds that these match, sorted.
     pub(super) feeds: Vec<u32>,
-    /// Whether it asks for envelopes.
-    pub(super) envelope: bool,
     pub(super) is_slow: bool,
 }
 
@@ -267,7 +273,6 @@ impl Interest {
                 .map(|(number, _)| number)
                 .collect(),
             patterns,
-            envelope: random.bool(),
             is_slow: random.f64() < plan.slow,
         })
     }

@@ -1,20 +1,23 @@
 //! A reader: connects, reads, is cut off or cuts itself off, and comes back, for ever.
 
+mod poll;
+
 use super::checker::Heard;
 use super::connection::{self, Connection};
+use super::form::{Form, Reading, Told};
 use super::plan::Interest;
 use super::shared::{Account, Phase, Shared, count};
-use crate::wire::{Block, Parser};
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use fastrand::Rng;
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Bytes;
+use hyper::body::Incoming;
 use reqwest::Url;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 /// How long a connect may take, with the head of the answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -26,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
 /// How often a reader goes elsewhere when it comes back, where it can.
 const MOVES: f64 = 0.9;
+/// Where a server says why it serves nobody now.
+const REFUSED: &str = "tidings-refused";
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -41,7 +46,7 @@ pub(super) struct Reader {
     has_heard: bool,
 }
 
-/// Why a stream is read no more.
+/// Why a stream is read no more, or nothing polled for.
 enum Left {
     /// The reader has had enough of it.
     Cut,
@@ -101,41 +106,66 @@ impl Reader {
         doubled.min(longest).mul_f64(1.0 + self.random.f64() / 2.0)
     }
 
-    /// One connection. An error is one that led to no stream.
+    /// One connection. An error is one that led to nothing.
     async fn visit(&mut self) -> anyhow::Result<Left> {
-        let connection = match timeout(CONNECT, self.open()).await {
-            Ok(connection) => connection?,
-            Err(_) => bail!("no answer within {CONNECT:?}"),
+        let form = *self
+            .random
+            .choice(&self.shared.plan.forms)
+            .context("no form")?;
+        let stay = self.shared.plan.cut.map(|mean| {
+            // A time that knows nothing of the time before: -ln of an even chance, at most some 37 means.
+            mean.mul_f64(-(1.0 - self.random.f64()).ln())
+        });
+        let enough = async {
+            match stay {
+                Some(stay) => sleep(stay).await,
+                None => std::future::pending().await,
+            }
         };
-        let response = &connection.response;
-        ensure!(
-            response.status() == StatusCode::OK,
-            "answered with {}",
-            response.status()
-        );
-        let kind = response.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        ensure!(
-            kind.starts_with("text/event-stream"),
-            "answered with no event stream; is it a Tidings server?"
-        );
-        if let Some(reason) = response.headers().get("tidings-refused") {
+        match form {
+            Form::Poll => self.poll(std::pin::pin!(enough)).await,
+            form => self.stream(form, std::pin::pin!(enough)).await,
+        }
+    }
+
+    async fn stream(
+        &mut self,
+        form: Form,
+        enough: Pin<&mut impl Future<Output = ()>>,
+    ) -> anyhow::Result<Left> {
+        let asking = async {
+            let mut connection = self.connect().await?;
+            let (url, headers) = (self.url(form)?, self.headers(form));
+            let response = connection.ask(&url, headers).await?;
+            anyhow::Ok((connection, response))
+        };
+        let Ok(asked) = timeout(CONNECT, asking).await else {
+            bail!("no answer within {CONNECT:?}");
+        };
+        let (_connection, response) = asked?;
+        check(&response, form)?;
+        if let Some(reason) = response.headers().get(REFUSED) {
             let reason = reason.to_str().unwrap_or_default().to_owned();
-            self.read(connection, None).await?;
+            self.read(response, form, std::pin::pin!(std::future::pending()))
+                .await?;
             bail!("told to come back: {reason}");
         }
+        self.has_come_in();
+        self.read(response, form, enough).await
+    }
+
+    fn has_come_in(&mut self) {
         count(&self.shared.counts.connections);
         self.failures = 0;
         self.account().is_connected.store(true, Relaxed);
-        let cut = self.shared.plan.cut.map(|mean| {
-            // A time that knows nothing of the time before: -ln of an even chance, at most some 37 means.
-            let stay = -(1.0 - self.random.f64()).ln();
-            Instant::now() + mean.mul_f64(stay)
-        });
-        self.read(connection, cut).await
     }
 
-    async fn open(&self) -> anyhow::Result<Connection> {
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let replica = &self.shared.plan.replicas[self.replica];
+        connection::open(replica, self.interest().is_slow).await
+    }
+
+    fn url(&self, form: Form) -> anyhow::Result<Url> {
         let interest = self.interest();
         let mut url: Url = self.shared.plan.replicas[self.replica].clone();
         let path = url.path_segments_mut();
@@ -149,42 +179,37 @@ impl Reader {
             let feeds = interest.patterns.iter().map(|one| ("feed", one.as_str()));
             url.query_pairs_mut().extend_pairs(feeds);
         }
-        if interest.envelope {
+        if form == Form::SseEnvelope {
             url.query_pairs_mut().append_pair("envelope", "1");
         }
-        let headers = &self.shared.plan.headers;
-        connection::open(&url, headers, self.id.as_deref(), interest.is_slow).await
+        Ok(url)
+    }
+
+    fn headers(&self, form: Form) -> HeaderMap {
+        let mut headers = self.shared.plan.headers.clone();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(form.media()));
+        let id = self.id.as_ref().and_then(|id| id.parse().ok());
+        if let Some(id) = id {
+            headers.insert("last-event-id", id);
+        }
+        headers
     }
 
     /// Reads until the stream ends, breaks or is silent, or the reader has had enough.
     async fn read(
         &mut self,
-        mut connection: Connection,
-        cut: Option<Instant>,
+        response: Response<Incoming>,
+        form: Form,
+        mut enough: Pin<&mut impl Future<Output = ()>>,
     ) -> anyhow::Result<Left> {
         let shared = self.shared.clone();
-        let body = connection.response.body_mut();
-        let mut parser = Parser::default();
-        let enough = async {
-            match cut {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut enough = std::pin::pin!(enough);
+        let mut body = response.into_body();
+        let mut reading = Reading::new(form);
         loop {
             let is_settling = shared.has_reached(Phase::Settling);
-            let pause = match self.interest().is_slow && !is_settling {
-                true => SLOW_PAUSE.mul_f64(self.random.f64()),
-                false => Duration::ZERO,
-            };
+            let pause = self.pause_if_slow();
             let next = async {
-                if !pause.is_zero() {
-                    tokio::select! {
-                        () = sleep(pause) => {}
-                        () = shared.reaches(Phase::Settling) => {}
-                    }
-                }
+                linger(&shared, pause).await;
                 timeout(shared.plan.silence, body.frame()).await
             };
             let frame = tokio::select! {
@@ -195,29 +220,33 @@ impl Reader {
                 return Ok(Left::Ended);
             };
             if let Ok(bytes) = frame.into_data() {
-                self.take(&mut parser, &bytes)?;
+                let mut told = Vec::new();
+                let read = reading.read(&bytes, &mut told);
+                self.hear(&told);
+                self.retry = reading.retry().unwrap_or(self.retry);
+                read?;
             }
         }
     }
 
-    fn take(&mut self, parser: &mut Parser, bytes: &Bytes) -> anyhow::Result<()> {
-        let mut blocks = Vec::new();
-        let read = parser.read(bytes, &mut blocks);
-        self.hear(&blocks);
-        if let Some(id) = parser.last_id().filter(|id| !id.is_empty()) {
-            self.id = Some(id.to_owned());
+    fn pause_if_slow(&mut self) -> Duration {
+        let is_settling = self.shared.has_reached(Phase::Settling);
+        match self.interest().is_slow && !is_settling {
+            true => SLOW_PAUSE.mul_f64(self.random.f64()),
+            false => Duration::ZERO,
         }
-        self.retry = parser.retry().unwrap_or(self.retry);
-        Ok(read?)
     }
 
-    fn hear(&mut self, blocks: &[Block]) {
+    fn hear(&mut self, told: &[Told]) {
         let shared = self.shared.clone();
         let counts = &shared.counts;
         let mut checker = shared.readers[self.number as usize].checker.lock();
-        for block in blocks {
+        for one in told {
+            if !one.id.is_empty() {
+                self.id = Some(one.id.clone());
+            }
             let had_begun = checker.has_begun();
-            match checker.hear(block) {
+            match checker.hear(one) {
                 Heard::Event => {
                     count(&counts.deliveries);
                     if !std::mem::replace(&mut self.has_heard, true) {
@@ -231,6 +260,38 @@ impl Reader {
             if !had_begun && checker.has_begun() {
                 count(&counts.begun);
             }
+        }
+    }
+}
+
+/// Whether it is an answer in this form.
+fn check(response: &Response<Incoming>, form: Form) -> anyhow::Result<()> {
+    let text = |name| {
+        let value: Option<&HeaderValue> = response.headers().get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let (status, why) = (response.status(), text(REFUSED));
+    ensure!(
+        status == StatusCode::OK || why.is_empty(),
+        "told to come back: {why}"
+    );
+    ensure!(status == StatusCode::OK, "answered with {status}");
+    let (media, expected) = (text(header::CONTENT_TYPE.as_str()), form.media());
+    ensure!(
+        media.starts_with(expected),
+        "answered with {media:?} for {expected}; is it a Tidings server?"
+    );
+    Ok(())
+}
+
+/// Pauses, but not beyond the beginning of the end.
+async fn linger(shared: &Shared, pause: Duration) {
+    if !pause.is_zero() {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = shared.reaches(Phase::Settling) => {}
         }
     }
 }

@@ -77,13 +77,13 @@ pub struct Progress {
     pub begun: u64,
     /// Readers that have received an event.
     pub heard: u64,
-    /// Streams opened.
+    /// Streams opened, and connections polled over.
     pub connections: u64,
-    /// Streams that readers cut off themselves.
+    /// Those that readers cut off themselves.
     pub cuts: u64,
-    /// Streams that the server ended, or that broke.
+    /// Those that the server ended, or that broke.
     pub ends: u64,
-    /// Connects that led to no stream.
+    /// Connects that led to neither.
     pub failures: u64,
     /// Gaps announced.
     pub gaps: u64,

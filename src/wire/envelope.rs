@@ -8,6 +8,30 @@ use serde::{Serialize, Serializer};
 
 /// Writes the envelope of `event`, whose data is `data`.
 pub(super) fn write(out: &mut String, event: &Event, data: &[u8]) {
+    open(out, event);
+    out.push_str(",\"data\":");
+    write_data(out, event.message.content_type.as_deref(), data);
+    out.push('}');
+}
+
+/// The envelope of `event` without its data, for where that stands beside it.
+pub fn head(event: &Event) -> String {
+    let mut out = String::with_capacity(256);
+    open(&mut out, event);
+    out.push('}');
+    out
+}
+
+/// The members `data` and `encoding` as an envelope has them, without braces.
+pub fn data_members(content_type: Option<&str>, data: &[u8]) -> String {
+    let mut out = String::with_capacity(data.len() + 16);
+    out.push_str("\"data\":");
+    write_data(&mut out, content_type, data);
+    out
+}
+
+/// Writes the envelope up to its data.
+fn open(out: &mut String, event: &Event) {
     let message = &event.message;
     out.push_str("{\"id\":");
     out.push_str(&json(&event.position));
@@ -26,9 +50,6 @@ pub(super) fn write(out: &mut String, event: &Event, data: &[u8]) {
             out.push_str(&json(&value));
         }
     }
-    out.push_str(",\"data\":");
-    write_data(out, message.content_type.as_deref(), data);
-    out.push('}');
 }
 
 /// The data as JSON where it is JSON, else as a string, and base64 where it is not even text.

@@ -101,7 +101,7 @@ impl Stream {
 
 impl Block {
     /// Strict: anything but what the hub is to write fails.
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut block = Self::default();
         let mut data: Option<String> = None;
         for line in text

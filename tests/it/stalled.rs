@@ -43,7 +43,7 @@ all_ways!(
 /// the buffers of a socket that much larger.
 const SEGMENT: u32 = 1460;
 
-async fn connect(replica: &Replica) -> TcpStream {
+pub(crate) async fn connect(replica: &Replica) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     SockRef::from(&socket).set_tcp_mss(SEGMENT).unwrap();
@@ -93,7 +93,7 @@ fn whole_events(text: &[u8]) -> Vec<(String, usize)> {
     blocks.iter().filter_map(event).collect()
 }
 
-async fn readers(replica: &Replica, count: usize) {
+pub(crate) async fn readers(replica: &Replica, count: usize) {
     within("the number of readers", async {
         while replica.hub().usage().readers != count {
             tokio::task::yield_now().await;
@@ -109,7 +109,7 @@ async fn stalled(replica: &Replica) -> usize {
 }
 
 /// Waits until so many were counted.
-async fn counted(replica: &Replica, count: usize) {
+pub(crate) async fn counted(replica: &Replica, count: usize) {
     within("those who stall to be counted", async {
         while stalled(replica).await != count {}
     })

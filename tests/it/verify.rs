@@ -180,7 +180,7 @@ async fn readers_that_can_not_connect_are_told_of() {
 }
 
 /// Runs the program through a proxy that lies.
-async fn verify(lie: Lie, arguments: &[&str]) -> (Ended, String) {
+async fn verify(lie: Lie, form: &str, arguments: &[&str]) -> (Ended, String) {
     let replica = Replica::start(&[]).await;
     let proxy = LyingProxy::start(replica.address, lie, 20).await;
     let url = format!("http://{}", proxy.address);
@@ -198,13 +198,15 @@ async fn verify(lie: Lie, arguments: &[&str]) -> (Ended, String) {
         "0",
         "--slow",
         "0",
+        "--form",
+        form,
     ];
     let ended = Program::run(&[&common[..], arguments].concat(), b"").await;
     (ended, proxy.id())
 }
 
 async fn finds(lie: Lie, kind: &str) -> Value {
-    let (ended, id) = verify(lie, &["--json"]).await;
+    let (ended, id) = verify(lie, "sse,sse-envelope", &["--json"]).await;
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.out).expect("JSON");
     for name in ["lost", "duplicates", "disordered", "strays", "altered"] {
@@ -238,7 +240,7 @@ async fn an_event_that_is_altered_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_that_is_announced_is_none_of_these() {
-    let (ended, _) = verify(Lie::Announce, &["--json"]).await;
+    let (ended, _) = verify(Lie::Announce, "sse,sse-envelope", &["--json"]).await;
     assert_eq!(ended.code(), Some(0), "{ended:?}");
     let report: Value = serde_json::from_str(&ended.out).expect("JSON");
     assert_eq!(report["gaps"]["count"], json!(1), "{report:#}");
@@ -247,7 +249,7 @@ async fn a_gap_that_is_announced_is_none_of_these() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_summary_names_the_seed_and_what_was_lost() {
-    let (ended, id) = verify(Lie::Drop, &["--seed", "7"]).await;
+    let (ended, id) = verify(Lie::Drop, "sse", &["--seed", "7"]).await;
     assert_eq!(ended.code(), Some(1), "{ended:?}");
     assert!(ended.err.contains("with seed 7"), "{}", ended.err);
     assert!(ended.out.contains("\nlost: 1\n"), "{}", ended.out);
@@ -298,6 +300,7 @@ async fn wrong_settings_end_it_with_2_and_are_said() {
         (["--readers", "0"], "at least one"),
         (["--rate", "0"], "more than 0"),
         (["--slow", "2"], "from 0 to 1"),
+        (["--form", "sse,json"], "sse, sse-envelope, ndjson or poll"),
         (["--prefix", "a..b"], "empty token"),
         (["--readers", "4000000000"], "are kept account of"),
         (["--padding", "1000000"], "at most"),

@@ -322,12 +322,31 @@ impl Link {
         }
     }
 
-    /// Asks, and waits for the one answer: no longer than the timeout, nor than the connection stands.
+    /// Asks those who always answer, and waits for the one answer: no longer than the timeout, nor than the
+    /// connection stands.
     pub(super) async fn ask(
         &self,
         subject: String,
         headers: Option<HeaderMap>,
         payload: Bytes,
+    ) -> Result<Message, Failure> {
+        let before = self.answers.given.load(Ordering::Relaxed);
+        let answer = self
+            .ask_within(subject, headers, payload, self.timeout)
+            .await;
+        if let Err(Failure::TimedOut(_)) = answer {
+            *self.answers.missed.lock() = (before, Instant::now());
+        }
+        answer
+    }
+
+    /// Asks anyone, likewise, and waits for so long.
+    pub(super) async fn ask_within(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        timeout: Duration,
     ) -> Result<Message, Failure> {
         let epoch = self.current().map_err(Failure::NotConnected)?;
         let client = self.client();
@@ -338,9 +357,8 @@ impl Link {
             timeout: Some(None),
             inbox: None,
         };
-        let deadline = Instant::now() + self.timeout;
-        let Answers { given, missed } = &*self.answers;
-        let before = given.load(Ordering::Relaxed);
+        let deadline = Instant::now() + timeout;
+        let given = &self.answers.given;
         let news = self.notes.news.subscribe();
         let refusals = news.borrow().refusal.0;
         if let Some(text) = &news.borrow().inbox_refusal {
@@ -366,10 +384,7 @@ impl Link {
             }
             failure = Self::refused(news, refusals, &subject) => Err(failure),
             () = self.ended(epoch) => Err(Failure::Cut),
-            () = sleep_until(deadline) => {
-                *missed.lock() = (before, Instant::now());
-                Err(Failure::TimedOut(self.timeout))
-            }
+            () = sleep_until(deadline) => Err(Failure::TimedOut(timeout)),
         }
     }
 
@@ -407,7 +422,7 @@ impl fmt::Display for Failure {
             Self::Refused(text) | Self::Deaf(text) => {
                 write!(f, "NATS does not permit it to this user ({text})")
             }
-            Self::TimedOut(timeout) => write!(f, "no answer within {} s", timeout.as_secs()),
+            Self::TimedOut(timeout) => write!(f, "no answer within {} s", timeout.as_secs_f64()),
             Self::Cut => f.write_str("the connection to NATS was cut before the answer came"),
         }
     }

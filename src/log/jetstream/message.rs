@@ -21,9 +21,9 @@ const MAX_CONTENT_TYPE_BYTES: usize = 255;
 
 const EVENT_TYPE: &str = "Event-Type";
 const EVENT_KEY: &str = "Event-Key";
-const CONTENT_TYPE: &str = "Content-Type";
+pub(super) const CONTENT_TYPE: &str = "Content-Type";
 const SENDER: &str = "Tidings-Sender";
-const CONNECTION: &str = "Tidings-Connection";
+pub(super) const CONNECTION: &str = "Tidings-Connection";
 /// What JetStream compares over the whole stream to know a repeat.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 

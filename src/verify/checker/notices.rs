@@ -3,8 +3,8 @@
 use super::stretches::{Stretches, Why};
 use super::{Checker, Passed};
 use crate::event::Position;
+use crate::verify::form::Told;
 use crate::verify::tally::Found;
-use crate::wire::Block;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -17,8 +17,8 @@ struct Gap {
 impl Checker {
     /// Excuses what lies after `after` and up to the id from which to go on: the place before the first event
     /// that is still to be had, or for the reason `limit` that of the event itself, which is left out.
-    pub(super) fn gap(&mut self, id: Option<Position>, block: &Block) {
-        let gap = serde_json::from_str::<Gap>(&block.data).ok();
+    pub(super) fn gap(&mut self, id: Option<Position>, told: &Told) {
+        let gap = serde_json::from_str::<Gap>(&told.data).ok();
         let ends = gap.as_ref().and_then(|gap| {
             let ends = (
                 gap.after.parse::<Position>(),
@@ -27,7 +27,7 @@ impl Checker {
             Some((ends.0.ok()?, ends.1.ok()?))
         });
         let (Some(id), Some((after, before)), Some(gap)) = (id, ends, gap) else {
-            let example = self.example(&block.id, format!("a gap of {:?}", block.data));
+            let example = self.example(&told.id, format!("a gap of {:?}", told.data));
             self.tally.altered.note(|| example);
             return;
         };
@@ -35,7 +35,7 @@ impl Checker {
             "gap after {after} and before {before} ({})",
             gap.reason.escape_debug()
         );
-        let example = self.example(&block.id, what);
+        let example = self.example(&told.id, what);
         self.tally.gaps.note(|| example);
         self.make_room();
         let through = id.sequence().min(before.sequence());
@@ -51,13 +51,13 @@ impl Checker {
     }
 
     /// Excuses what was acknowledged by now and has not come. All that has come may come again.
-    pub(super) fn reset(&mut self, id: Option<Position>, block: &Block) {
+    pub(super) fn reset(&mut self, id: Option<Position>, told: &Told) {
         let Some(id) = id else {
-            let example = self.example(&block.id, "a reset without an id".to_owned());
+            let example = self.example(&told.id, "a reset without an id".to_owned());
             self.tally.altered.note(|| example);
             return;
         };
-        let example = self.example(&block.id, "reset".to_owned());
+        let example = self.example(&told.id, "reset".to_owned());
         self.tally.resets.note(|| example);
         self.sweep();
         let skipped = self.skipped.iter().filter(|one| one.due.is_some()).count();

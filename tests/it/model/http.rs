@@ -1,9 +1,9 @@
 //! A whole replica, by way of its sockets.
 
 use super::{Model, Place, Welcome, patience, patterns, some_id};
+use crate::forms::{Form, Told, Visit};
 use crate::replica::Replica;
 use crate::seed;
-use crate::sse::{Block, Stream};
 use fastrand::Rng;
 use reqwest::Client;
 use serde_json::Value;
@@ -21,7 +21,8 @@ struct World {
 }
 
 struct Subject {
-    stream: Stream,
+    visit: Visit,
+    url: String,
     place: Place,
 }
 
@@ -81,7 +82,8 @@ impl World {
         self.open(place, &start).await;
     }
 
-    /// Opens a stream for a reader that comes with its id, or with none and begins where `start` says.
+    /// Opens a stream for a reader that comes with its id, or with none and begins where `start` says; or has it
+    /// poll, from its id on.
     async fn open(&mut self, mut place: Place, start: &str) {
         let feeds = place
             .patterns
@@ -90,27 +92,32 @@ impl World {
         let url = self
             .replica
             .url(&format!("/feeds?{}{start}", feeds.collect::<String>()));
-        let mut request = self.client.get(url);
         let mut welcome = Welcome::Welcome;
-        if !place.id.is_empty() {
+        let mut form = Form::ALL[self.rng.usize(..Form::ALL.len())];
+        if place.id.is_empty() {
+            form = if form == Form::Poll { Form::Sse } else { form }; // a page does not say where it began
+        } else {
             let floor = self.replica.hub().usage().floor.sequence();
             welcome = self.model.welcome(&place.id, floor);
-            request = request.header("Last-Event-ID", &place.id);
         }
-        let (mut stream, first) = Stream::begin(request).await;
-        if let Ok(opening) = first.id.parse::<Position>() {
+        let mut visit = Visit::begin(&self.client, &url, form, &place.id, &mut self.rng).await;
+        if form != Form::Poll {
+            let first = visit.next().await.expect("a first line or block");
+            assert_eq!(first.kind, "hub:position");
+            if place.id.parse::<Position>().is_ok() {
+                assert_eq!(first.id, place.id);
+            }
+            place.id = first.id;
+        }
+        if let Ok(opening) = place.id.parse::<Position>() {
             place.at = opening.sequence();
         }
-        if place.id.parse::<Position>().is_ok() {
-            assert_eq!(first.id, place.id);
-        }
-        place.id = first.id;
         if welcome == Welcome::Reset {
-            let reset = stream.event().await;
+            let reset = visit.event().await;
             assert_eq!(reset.kind, "hub:reset");
             self.model.hear_reset(&mut place, reset.id.parse().unwrap());
         }
-        self.readers.push(Subject { stream, place });
+        self.readers.push(Subject { visit, url, place });
     }
 
     async fn listen(&mut self) {
@@ -120,8 +127,8 @@ impl World {
         };
         while self.model.is_pending(&subject.place) && patience > 0 {
             patience -= 1;
-            let block = subject.stream.event().await;
-            hear(&self.model, &mut subject.place, &block);
+            let told = subject.told(&self.client, &mut self.rng).await;
+            hear(&self.model, &mut subject.place, &told);
         }
     }
 
@@ -136,40 +143,61 @@ impl World {
     /// All readers hear all that there is for them, and then that the server ends.
     async fn end(self) {
         let Self {
+            mut rng,
             model,
             replica,
+            client,
             mut readers,
-            ..
         } = self;
-        for Subject { stream, place } in &mut readers {
-            while model.is_pending(place) {
-                let block = stream.event().await;
-                hear(&model, place, &block);
+        for subject in &mut readers {
+            while model.is_pending(&subject.place) {
+                let told = subject.told(&client, &mut rng).await;
+                hear(&model, &mut subject.place, &told);
             }
         }
         replica.stop().await;
-        for Subject { stream, place } in &mut readers {
-            let mut last = stream.event().await;
+        readers.retain(|subject| subject.visit.form != Form::Poll);
+        for Subject { visit, place, .. } in &mut readers {
+            let mut last = visit.event().await;
             while last.kind == "hub:gap" {
                 hear(&model, place, &last); // in which there was nothing for it
-                last = stream.event().await;
+                last = visit.event().await;
             }
             assert_eq!(last.kind, "hub:closing");
         }
     }
 }
 
-fn hear(model: &Model, place: &mut Place, block: &Block) {
-    match block.kind.as_str() {
-        "message" => model.hear_event(place, &block.id, None, &block.data),
+impl Subject {
+    /// The next that it is told: in the next page, where it is at the end of one.
+    async fn told(&mut self, client: &Client, rng: &mut Rng) -> Told {
+        loop {
+            if let Some(told) = self.visit.next().await {
+                return told;
+            }
+            assert_eq!(self.visit.form, Form::Poll);
+            self.visit = Visit::begin(client, &self.url, Form::Poll, &self.place.id, rng).await;
+        }
+    }
+}
+
+fn hear(model: &Model, place: &mut Place, told: &Told) {
+    let id = || told.id.parse().unwrap();
+    match told.kind.as_str() {
+        "message" => model.hear_event(place, &told.id, told.feed.as_deref(), &told.data),
         "hub:gap" => {
-            let gap: Value = serde_json::from_str(&block.data).unwrap();
+            let gap: Value = serde_json::from_str(&told.data).unwrap();
             assert_eq!(gap["reason"], "expired");
             let position = |name| gap[name].as_str().unwrap().parse().unwrap();
-            let id = block.id.parse().unwrap();
-            model.hear_gap(place, id, position("after"), position("before"));
+            model.hear_gap(place, id(), position("after"), position("before"));
         }
-        kind => panic!("{kind}: {block:?}"),
+        "hub:position" => {
+            let through = id().sequence();
+            let skipped = model.between(&place.patterns, place.at, through).next();
+            assert_eq!(skipped.map(|event| event.position), None, "{place:?}");
+            model.hear_position(place, id());
+        }
+        kind => panic!("{kind}: {told:?}"),
     }
 }
 
@@ -186,13 +214,13 @@ async fn every_reader_is_told_exactly_what_the_model_says(client: Client, argume
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_shards() {
-    let client = Client::new();
+    let client = crate::forms::client();
     every_reader_is_told_exactly_what_the_model_says(client, &["--shards", "2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_the_http_library() {
-    let client = Client::new();
+    let client = crate::forms::client();
     every_reader_is_told_exactly_what_the_model_says(client, &["--shards", "0"]).await;
 }
 

@@ -36,9 +36,9 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 /// Four events that are sent with a fault; the second is the one that something happens to.
-fn told(four: &[Sent], fault: Fault) -> Vec<Block> {
+fn told(four: &[Sent], fault: Fault) -> Vec<Told> {
     let [a, b, c, d] = four else { unreachable!() };
-    let [one, two, three, four] = [a, b, c, d].map(|sent| sent.block.clone());
+    let [one, two, three, four] = [a, b, c, d].map(|sent| sent.told.clone());
     match fault {
         Fault::None => vec![one, two, three, four],
         Fault::Drop => vec![one, three, four],
@@ -50,7 +50,7 @@ fn told(four: &[Sent], fault: Fault) -> Vec<Block> {
         Fault::Swap => vec![one, three, two, four],
         Fault::Alter => {
             let data = two.data.replace("verify", "verifx");
-            vec![one, Block { data, ..two }, three, four]
+            vec![one, Told { data, ..two }, three, four]
         }
         Fault::Forge => {
             let data = Mark {
@@ -60,7 +60,7 @@ fn told(four: &[Sent], fault: Fault) -> Vec<Block> {
                 number: 1,
             }
             .data(0);
-            vec![one, Block { data, ..two }, three, four]
+            vec![one, Told { data, ..two }, three, four]
         }
         Fault::Position => vec![one, two, said("hub:position", b.id, "{}"), three, four],
     }
@@ -89,8 +89,8 @@ proptest! {
         let (mut faults, mut excused) = ([0; 5], 0);
         for (fault, tracks, sweeps) in rounds {
             let four = world.publish_all(&tracks);
-            for block in told(&four, fault) {
-                checker.hear(&block);
+            for one in told(&four, fault) {
+                checker.hear(&one);
                 if sweeps {
                     checker.sweep();
                 }
@@ -118,9 +118,9 @@ proptest! {
             if !is_late {
                 prop_assert_eq!(world.acknowledge(&sent), None);
             }
-            readers[0].hear(&sent.block);
+            readers[0].hear(&sent.told);
             if readers[1].tracks().any(|(_, own)| own == track) {
-                readers[1].hear(&sent.block);
+                readers[1].hear(&sent.told);
             }
             if is_late {
                 prop_assert_eq!(world.acknowledge(&sent), None);

@@ -1,0 +1,36 @@
+//! How WebSockets behave.
+
+use clap::builder::RangedU64ValueParser;
+use clap::value_parser;
+use std::time::Duration;
+
+/// How WebSockets behave, and how much one may ask for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "WebSockets")]
+pub struct WebSocketSettings {
+    /// Subscriptions that one WebSocket may have.
+    #[arg(long, env = "TIDINGS_MAX_SUBSCRIPTIONS", value_name = "N", default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(1..=u32::MAX.into()))]
+    pub max_subscriptions: usize,
+
+    /// Publishes and requests of one WebSocket that may be under way at once. Its next message is read once one of them
+    /// has been answered.
+    #[arg(long, env = "TIDINGS_MAX_OUTSTANDING", value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=u32::MAX.into()))]
+    pub max_outstanding: usize,
+
+    /// How often a WebSocket's client is pinged, in seconds. It is closed when nothing has come from it for 2¼ times as
+    /// long.
+    #[arg(long = "ping", env = "TIDINGS_PING", value_name = "SECONDS", default_value_t = 20, value_parser = value_parser!(u16).range(1..=3600))]
+    pub ping_seconds: u16,
+}
+
+impl WebSocketSettings {
+    /// How often a client is pinged.
+    pub fn ping(&self) -> Duration {
+        Duration::from_secs(self.ping_seconds.into())
+    }
+
+    /// How long a client may be silent.
+    pub fn silence(&self) -> Duration {
+        self.ping().mul_f64(2.25)
+    }
+}

@@ -1,0 +1,57 @@
+//! Validators (RFC 9110, section 8.8.3): a client that has an answer already is not sent it again.
+
+use http::{HeaderMap, HeaderValue, header};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// A strong entity tag of what an answer says.
+#[derive(Clone, Debug)]
+pub(super) struct Tag(String);
+
+impl Tag {
+    pub(super) fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text);
+        let hex = digest[..16].iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a string can't fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Self(format!("\"{hex}\""))
+    }
+
+    /// Whether a request's `If-None-Match` says that the client has it.
+    pub(super) fn is_known(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|one| one.trim().trim_start_matches("W/"))
+            .any(|one| one == self.0 || one == "*")
+    }
+
+    pub(super) fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.0).expect("hexadecimal digits are no control characters")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_known_by_itself_in_a_list_and_as_a_weak_one() {
+        let tag = Tag::of("text");
+        let known = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, value.parse().unwrap());
+            tag.is_known(&headers)
+        };
+        assert!(known(&tag.0));
+        assert!(known(&format!("\"other\", W/{}", tag.0)));
+        assert!(known("*"));
+        assert!(!known(&Tag::of("other").0));
+        assert!(!known(""));
+        assert!(!tag.is_known(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,380 @@
+//! One connection: its loop, and what it does for its client.
+
+use super::answer::{self, Answer};
+use super::ended::Ended;
+use super::message::{Asked, Op, Ref, Request, Subscribe, Unread, members};
+use super::socket::{Incoming, Socket};
+use super::subscription::{Subscription, Subscriptions};
+use crate::event::{Data, Message};
+use crate::http::Service;
+use crate::http::problem::Problem;
+use crate::http::stream::ended;
+use crate::http::subscribe::closing;
+use crate::hub::{Joined, Refusal, Status};
+use crate::log::{Ask, Reply, RequestError};
+use crate::metrics::{Counted, How, Status as Failed};
+use crate::publish::Share;
+use crate::wire::Closing;
+use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+/// How many messages in a row may be unreadable.
+const UNREADABLE: usize = 1000;
+/// How long what is under way at the end may take to be answered.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// What has been done.
+enum Done {
+    Answer(Answer),
+    /// A subscription is ready to begin.
+    Joined(Ref, Subscribe, Result<Joined, Refusal>),
+    /// Nobody waits for it any more.
+    Nothing,
+}
+
+/// A connection.
+pub(super) struct Connection {
+    service: Service,
+    id: Arc<str>,
+    socket: Socket,
+    subscriptions: Subscriptions,
+    /// What the client waits for.
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// How many messages in a row could not be read.
+    unreadable: usize,
+    /// When something last came from the client.
+    heard: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(service: Service, id: Arc<str>, socket: Socket) -> Self {
+        Self {
+            service,
+            id,
+            socket,
+            subscriptions: Subscriptions::default(),
+            under_way: FuturesUnordered::new(),
+            unreadable: 0,
+            heard: Instant::now(),
+        }
+    }
+
+    /// Serves the client until it goes, or the server does. At the server's end it stops wherever it is: a client that
+    /// takes nothing does not hold that up.
+    pub(super) async fn run(mut self) {
+        let mut ending = self.service.ending.clone();
+        let mut ends = None;
+        let ended = tokio::select! {
+            ended = self.serve() => ended,
+            reason = ended(&mut ending, &mut ends) => Ended::Closing(reason),
+        };
+        let gone = async { while ending.changed().await.is_ok() {} };
+        let counters = self.service.websocket_counters.clone();
+        let how = ended.label();
+        tokio::select! {
+            () = self.end(ended) => {}
+            () = gone => {}
+        }
+        counters.ended.get_or_create(&How { code: how }).inc();
+    }
+
+    /// Says farewell, and closes the connection.
+    async fn end(mut self, ended: Ended) {
+        tracing::debug!(%ended, connection = %self.id, "a WebSocket ends");
+        if let Ended::Closing(reason) = ended {
+            // One that is lost by now has been told enough.
+            let _ = tokio::time::timeout(SETTLING, self.settle(reason)).await;
+        }
+        self.socket.close(&ended).await;
+    }
+
+    /// Answers what is under way, and announces the end.
+    async fn settle(&mut self, reason: Closing) -> Result<(), Ended> {
+        if !self.socket.is_between_messages() {
+            return Ok(());
+        }
+        while let Some(done) = self.under_way.next().await {
+            if let Done::Answer(answer) = done {
+                self.answer(answer).await?;
+            }
+        }
+        self.socket.text(answer::closing(reason)).await
+    }
+
+    async fn serve(&mut self) -> Ended {
+        match self.serve_all().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    /// The loop. Each turn waits for one of:
+    /// - a message of the client, unless as much is under way for it as may be;
+    /// - something that it has asked for being done;
+    /// - something that one of its subscriptions has to tell;
+    /// - the time for a ping;
+    /// - the time when it has been silent for too long.
+    ///
+    /// All that is sent is waited for, so nothing piles up for a client that takes nothing: the socket fails when that
+    /// goes on for too long.
+    async fn serve_all(&mut self) -> Result<std::convert::Infallible, Ended> {
+        self.socket.text(answer::connected(&self.id)).await?;
+        self.refuse_early()?;
+        let settings = self.service.websockets;
+        let mut pings = interval_at(Instant::now() + settings.ping(), settings.ping());
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let listens = self.under_way.len() < settings.max_outstanding;
+            tokio::select! {
+                incoming = self.socket.next(), if listens => self.hear(incoming?).await?,
+                Some(done) = self.under_way.next() => self.finish(done).await?,
+                (mut subscription, heard) = self.subscriptions.next() => {
+                    subscription.tell(heard, &mut self.socket).await?;
+                    self.subscriptions.listen(subscription);
+                }
+                _ = pings.tick() => self.socket.ping().await?,
+                () = sleep_until(self.heard + settings.silence()), if listens => self.last_look().await?,
+            }
+            if !listens {
+                self.heard = Instant::now();
+            }
+        }
+    }
+
+    /// Sends those away who come to a replica that can't serve them.
+    fn refuse_early(&self) -> Result<(), Ended> {
+        if let Some(end) = *self.service.ending.borrow() {
+            return Err(Ended::Closing(end.reason));
+        }
+        match *self.service.hub.status().borrow() {
+            Status::Starting { .. } => Err(Ended::Closing(Closing::Starting)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What has come while there was no time to listen is no silence.
+    async fn last_look(&mut self) -> Result<(), Ended> {
+        match self.socket.next().now_or_never() {
+            Some(incoming) => self.hear(incoming?).await,
+            None => Err(Ended::policy("the client is silent, and answers no ping")),
+        }
+    }
+
+    async fn hear(&mut self, incoming: Incoming) -> Result<(), Ended> {
+        self.heard = Instant::now();
+        let max_patterns = self.service.max_patterns;
+        let asked = match &incoming {
+            Incoming::Text(text) => Asked::read(members(text.as_bytes()), None, max_patterns),
+            Incoming::Binary(bytes) => {
+                let at = memchr::memchr(b'\n', bytes);
+                let (line, beside) =
+                    at.map_or((&[][..], &[][..]), |at| (&bytes[..at], &bytes[at + 1..]));
+                let no_line = |_| {
+                    Ended::unsupported("a binary message begins with a line that is a JSON object")
+                };
+                let members = members(line).map_err(no_line)?;
+                Asked::read(Ok(members), Some(beside), max_patterns)
+            }
+            // A ping is answered before more is read, so that the answers do not pile up.
+            Incoming::Sign => return self.socket.flush().await,
+        };
+        drop(incoming);
+        match asked {
+            Ok(Asked { reference, op }) => {
+                self.unreadable = 0;
+                self.begin(reference, op).await
+            }
+            Err(Unread { reference, problem }) => {
+                self.unreadable += 1;
+                if self.unreadable >= UNREADABLE {
+                    return Err(Ended::policy(format!(
+                        "{UNREADABLE} messages in a row could not be read"
+                    )));
+                }
+                self.refuse(reference.as_ref(), &problem).await
+            }
+        }
+    }
+
+    async fn begin(&mut self, reference: Ref, op: Op) -> Result<(), Ended> {
+        let begun = match op {
+            Op::Subscribe(asked) => self.subscribe(&reference, asked),
+            Op::Unsubscribe(name) => return self.unsubscribe(&reference, &name).await,
+            Op::Publish(message, key) => self.publish(&reference, *message, key),
+            Op::Request(request) => self.request(&reference, request),
+            Op::Auth => Err(Problem::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "this server has no authentication: what may be done needs none",
+            )),
+        };
+        let mut begun = match begun {
+            Ok(begun) => begun,
+            Err(problem) => return self.refuse(Some(&reference), &problem).await,
+        };
+        // Publishes are handed to the log in their order by being begun in it.
+        match futures::poll!(begun.as_mut()) {
+            std::task::Poll::Ready(done) => self.finish(done).await,
+            std::task::Poll::Pending => {
+                self.under_way.push(begun);
+                Ok(())
+            }
+        }
+    }
+
+    async fn finish(&mut self, done: Done) -> Result<(), Ended> {
+        match done {
+            Done::Answer(answer) => self.answer(answer).await,
+            Done::Joined(name, asked, Ok(joined)) => {
+                let json = format!("{{\"id\":\"{}\"}}", joined.opening);
+                let streams = self.service.streams;
+                let subscription = Subscription::new(&name, &asked, joined, &self.id, streams);
+                self.answer(answer::result(&name, &json)).await?;
+                self.subscriptions.listen(subscription);
+                Ok(())
+            }
+            Done::Joined(name, _, Err(refusal)) => {
+                tracing::debug!(%refusal, "a subscription was told to come back");
+                self.subscriptions.end(&name);
+                self.refuse(Some(&name), &Problem::unavailable(closing(&refusal)))
+                    .await
+            }
+            Done::Nothing => Ok(()),
+        }
+    }
+
+    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
+        match answer {
+            Answer::Text(text) => self.socket.text(text).await,
+            Answer::Binary(head, bytes) => self.socket.binary(&head, bytes).await,
+        }
+    }
+
+    async fn refuse(&mut self, reference: Option<&Ref>, problem: &Problem) -> Result<(), Ended> {
+        self.answer(answer::error(reference, problem)).await
+    }
+}
+
+/// What a client asks for: each begins something, or says why not.
+impl Connection {
+    fn subscribe(
+        &mut self,
+        name: &Ref,
+        asked: Subscribe,
+    ) -> Result<BoxFuture<'static, Done>, Problem> {
+        self.service.access.subscribe(&asked.patterns)?;
+        if self.subscriptions.has(name) {
+            let detail = format!("there is a subscription {name} already: unsubscribe it first");
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        let max = self.service.websockets.max_subscriptions;
+        if self.subscriptions.len() >= max {
+            let detail = format!(
+                "there are {max} subscriptions on this connection, as many as there may be (--max-subscriptions); one subscription may have several patterns"
+            );
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
+        }
+        let (handle, registration) = AbortHandle::new_pair();
+        self.subscriptions.name(name.clone(), handle);
+        let (name, hub) = (name.clone(), self.service.hub.clone());
+        let joined = async move {
+            let joined = hub.join(asked.patterns.clone(), asked.start).await;
+            Done::Joined(name, asked, joined)
+        };
+        let joined = Abortable::new(joined, registration);
+        Ok(joined.map(|joined| joined.unwrap_or(Done::Nothing)).boxed())
+    }
+
+    async fn unsubscribe(&mut self, reference: &Ref, name: &Ref) -> Result<(), Ended> {
+        match self.subscriptions.end(name) {
+            Some(true) => {}
+            Some(false) => {
+                let detail = "it was unsubscribed before it had begun";
+                let problem = Problem::new(StatusCode::CONFLICT, detail);
+                self.refuse(Some(name), &problem).await?;
+            }
+            None => {
+                let detail = format!("there is no subscription {name} on this connection");
+                let problem = Problem::new(StatusCode::NOT_FOUND, detail);
+                return self.refuse(Some(reference), &problem).await;
+            }
+        }
+        self.answer(answer::result(reference, "{}")).await
+    }
+
+    fn publish(
+        &mut self,
+        reference: &Ref,
+        mut message: Message,
+        idempotency_key: Option<String>,
+    ) -> Result<BoxFuture<'static, Done>, Problem> {
+        let share = match &message.data {
+            Data::Bytes(data) => self.share(data.len())?,
+            Data::Oversize { .. } => self.share(0)?,
+        };
+        message.connection = Some((*self.id).into());
+        let publisher = self.service.publisher.clone();
+        let reference = reference.clone();
+        let published = async move {
+            let published = publisher.publish(message, idempotency_key).await;
+            drop(share);
+            Done::Answer(match published {
+                Ok(published) => answer::published(&reference, &published),
+                Err(failed) => answer::error(Some(&reference), &failed.into()),
+            })
+        };
+        Ok(published.boxed())
+    }
+
+    fn request(
+        &mut self,
+        reference: &Ref,
+        request: Request,
+    ) -> Result<BoxFuture<'static, Done>, Problem> {
+        self.service.access.request()?;
+        let share = self.share(request.data.len())?;
+        let ask = Ask {
+            name: request.name,
+            connection: (*self.id).into(),
+            content_type: request.content_type,
+            data: request.data,
+            timeout: request.timeout,
+        };
+        let (service, reference) = (self.service.clone(), reference.clone());
+        let asked = async move {
+            let replied = asked(&service, ask).await;
+            drop(share);
+            Done::Answer(match replied {
+                Ok(reply) => answer::replied(&reference, reply, request.binary),
+                Err(problem) => answer::error(Some(&reference), &problem),
+            })
+        };
+        Ok(asked.boxed())
+    }
+
+    /// A part of what all that is published may hold together.
+    fn share(&self, bytes: usize) -> Result<Share, Problem> {
+        let mut share = self.service.bodies.share();
+        share.resize(bytes)?;
+        Ok(share)
+    }
+}
+
+/// Asks a backend, and counts that.
+async fn asked(service: &Service, ask: Ask) -> Result<Reply, Problem> {
+    let counters = &service.websocket_counters;
+    let _under_way = Counted::new(&counters.requests);
+    let replied = service.hub.log().request(ask).await;
+    replied.map_err(|error: RequestError| {
+        let problem = Problem::from(error);
+        let status = problem.status.as_u16();
+        counters
+            .requests_failed
+            .get_or_create(&Failed { status })
+            .inc();
+        problem
+    })
+}

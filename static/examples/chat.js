@@ -1,0 +1,99 @@
+// A chat room: what is said on one feed, and who is here on another.
+import { connect } from "../tidings.js";
+
+const HERE_EVERY = 10_000; // ms between two signs of life
+const HERE_FOR = 25_000; // ms after which somebody who gives none has gone
+const KEPT = 500; // messages on the page
+
+const [form, name, text, said, here, state] = ["form", "name", "text", "said", "here", "state"].map((id) =>
+  document.getElementById(id),
+);
+const tidings = connect("..", { persist: "chat" });
+const seen = new Map(); // a connection's name for each sender, and when it was last heard of
+
+name.value = localStorage.getItem("chat-name") ?? "";
+
+tidings.addEventListener("state", ({ detail }) => {
+  state.textContent = detail.error ? `${detail.state}: ${detail.error.message}` : detail.state;
+  state.classList.toggle("bad", detail.state === "refused");
+});
+
+tidings.feed("chat.lobby", show, { last: 50, onGap: () => note("Some messages are lost."), onReset: () => said.replaceChildren() });
+tidings.feed("chat.presence", meet, { last: 100 });
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const message = { name: name.value, text: text.value };
+  localStorage.setItem("chat-name", name.value);
+  text.value = "";
+  try {
+    // It comes back as an event, like everybody else's.
+    await tidings.publish("chat.lobby", message, { type: "said" });
+  } catch (error) {
+    note(`Not sent: ${error.message}`);
+    text.value ||= message.text;
+  }
+  arrive();
+});
+
+function show({ data }) {
+  if (typeof data?.text !== "string") return; // anybody may publish anything
+  const sender = document.createElement("b");
+  sender.textContent = String(data.name).slice(0, 40);
+  add(sender, data.text.slice(0, 1000));
+}
+
+function note(words) {
+  const line = document.createElement("i");
+  line.textContent = words;
+  add(line);
+}
+
+function add(...content) {
+  const line = document.createElement("li");
+  line.append(...content);
+  said.append(line);
+  if (said.childElementCount > KEPT) said.firstElementChild.remove();
+  said.scrollTop = said.scrollHeight;
+}
+
+// Who is here tells it now and then, and says so on leaving.
+function meet({ data, type, time }) {
+  if (typeof data?.name !== "string") return;
+  if (type === "left") seen.delete(data.name);
+  else seen.set(data.name.slice(0, 40), Date.parse(time));
+  showWhoIsHere();
+}
+
+function showWhoIsHere() {
+  const since = Date.now() - HERE_FOR;
+  for (const [one, when] of seen) if (when < since) seen.delete(one);
+  here.replaceChildren(
+    ...[...seen.keys()].sort().map((one) => {
+      const line = document.createElement("li");
+      line.textContent = one;
+      return line;
+    }),
+  );
+}
+
+function arrive() {
+  if (name.value) tidings.publish("chat.presence", { name: name.value }, { type: "here" }).catch(() => {});
+}
+
+arrive();
+setInterval(() => {
+  arrive();
+  showWhoIsHere();
+}, HERE_EVERY);
+
+addEventListener("pagehide", () => {
+  if (!name.value) return;
+  // What is sent by fetch with keepalive outlives the page.
+  fetch("../feeds/chat.presence", {
+    method: "POST",
+    keepalive: true,
+    headers: { "content-type": "application/json", "event-type": "left" },
+    body: JSON.stringify({ name: name.value }),
+  }).catch(() => {});
+});
