@@ -24,36 +24,51 @@ const pause = (ms, signal) =>
 export function upstream({ base, options, bearer, renew, send, tools, connected, life }) {
   const { failure, refusal, isFinal, backoff, decode } = tools;
   const { WebSocket = globalThis.WebSocket } = options;
+  const calls = new Set();
   let link; // a promise of a function that asks; shared, so that those who wait for it go on in their order
-  let socket;
+  let hangUp = () => {};
   let pausing; // shared too, so that what failed together is repeated in its order
+  let probing = false;
   let failures = 0;
   let postUntil = WebSocket ? 0 : Infinity;
 
-  life.addEventListener("abort", () => socket?.close());
+  life.addEventListener("abort", () => {
+    hangUp();
+    for (const call of calls) call.abort(life.reason);
+  });
 
-  /** Settles in time, and at the client's end; then the work's signal is aborted too. */
+  /** Settles in time, and at the client's end; then the work's signal is aborted too. The work may say what its trouble is. */
   function within(ms, work) {
     const controller = new AbortController();
     const { signal } = controller;
-    const end = () => controller.abort(life.reason);
-    const timer = setTimeout(() => controller.abort(failure(`no answer within ${ms} ms`)), ms);
-    life.aborted ? end() : life.addEventListener("abort", end);
+    let trouble = "there was no answer";
+    const timer = setTimeout(() => controller.abort(failure(`given up after ${ms} ms: ${trouble}`)), ms);
+    calls.add(controller);
     return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
+      life.throwIfAborted();
       signal.addEventListener("abort", () => reject(signal.reason));
-      work(signal).then(resolve, reject);
+      work(signal, (error) => (trouble = error.message)).then(resolve, reject);
     }).finally(() => {
       clearTimeout(timer);
-      life.removeEventListener("abort", end);
+      calls.delete(controller);
       controller.abort();
     });
   }
 
-  function open() {
-    socket = new WebSocket(new URL(`${base}/ws`, globalThis.location).href.replace("http", "ws"), "tidings.v1");
+  function connect() {
+    if (link) return link;
+    const opening = open(() => {
+      if (link === opening) link = undefined;
+    });
+    return (link = opening);
+  }
+
+  async function open(ended) {
+    const socket = new WebSocket(`${base.replace("http", "ws")}/ws`, "tidings.v1");
+    hangUp = () => socket.close();
     const answers = new Map();
     let ref = 0;
+    let complaint = "no WebSocket comes through to the server";
     let timer;
 
     function closeIn(ms) {
@@ -73,8 +88,9 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       socket.onmessage = ({ data }) => {
         const message = JSON.parse(data);
         if (message.type === "hub:connected") {
+          complaint = "the WebSocket was closed";
           connected(message.data.connection);
-          resolve(signIn(ask));
+          signIn(ask).then(resolve, (error) => socket.close(reject(error)));
         }
         const answer = answers.get(message.ref);
         answers.delete(message.ref);
@@ -85,8 +101,8 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       socket.onerror = () => {}; // a close follows; npm's `ws` throws where nobody listens
       socket.onclose = () => {
         clearTimeout(timer);
-        link = undefined;
-        const lost = failure("the WebSocket was closed");
+        ended();
+        const lost = failure(complaint);
         reject(lost);
         for (const answer of answers.values()) answer.reject(lost);
       };
@@ -122,15 +138,24 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   async function once(message, signal) {
     if (Date.now() < postUntil) return post(message, signal);
-    const ask = await (link ??= open()).catch(() => undefined);
+    let trouble;
+    const ask = await connect().catch((error) => {
+      trouble = error;
+    });
     if (ask) return askOver(ask, { op: "publish", ...message });
-    const result = await post(message, signal);
-    // Now it is known that the server is there, and that it is the WebSocket that does not come through.
-    postUntil = Date.now() + options.streamsAgain;
-    return result;
+    // Is it the server that is away, or the WebSocket that does not come through? The first finds out, for all who wait.
+    if (probing) throw trouble;
+    probing = true;
+    try {
+      const result = await post(message, signal);
+      postUntil = Date.now() + options.streamsAgain;
+      return result;
+    } finally {
+      probing = false;
+    }
   }
 
-  async function repeat(message, signal) {
+  async function repeat(message, signal, say) {
     for (;;) {
       await pausing;
       signal.throwIfAborted();
@@ -140,6 +165,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
         return result;
       } catch (error) {
         if (isFinal(error)) throw error;
+        say(error);
         pausing ??= pause(backoff(failures++), signal).then(() => (pausing = undefined));
       }
     }
@@ -147,14 +173,14 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   async function publish(feed, data, { type, key, contentType, idempotencyKey = random(), timeout = options.timeout ?? 30e3 } = {}) {
     const message = { feed, type, key, ...(await encode(data)), content_type: contentType, idempotency_key: idempotencyKey };
-    return within(timeout, (signal) => repeat(message, signal));
+    return within(timeout, (...call) => repeat(message, ...call));
   }
 
   async function request(name, data, { timeout = 5000 } = {}) {
     if (!WebSocket) throw failure("a request needs a WebSocket, and there is none here: give one as options.WebSocket");
     const message = { op: "request", name, ...(await encode(data)), timeout: timeout / 1000 };
     // The server waits for so long; to get there takes time too.
-    const result = await within(timeout + options.firstByte, async () => askOver(await (link ??= open()), message));
+    const result = await within(timeout + options.firstByte, async () => askOver(await connect(), message));
     return decode(result).data;
   }
 

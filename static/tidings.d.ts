@@ -139,7 +139,7 @@ export interface ClientEvents {
   gap: CustomEvent<Gap & { pattern: string }>;
   /** Positions are not of this log. `preventDefault()` keeps it out of the console, where no `onReset` is. */
   reset: CustomEvent<{ pattern: string }>;
-  /** The client has become `refused`. */
+  /** The client has become `refused`; or a subscription that catches up is refused by itself, or has to wait to. */
   error: CustomEvent<{ error: Trouble }>;
 }
 

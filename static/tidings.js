@@ -4,7 +4,7 @@
 // connection, of the tab that leads, is for all tabs. A subscription that is far behind it polls until they meet.
 
 const SILENCE = 45e3; // three heartbeats
-const BUFFERED = "nothing comes: a proxy may hold it back";
+const BUFFERED = "a proxy may hold the stream back";
 
 const failure = (message, more) => Object.assign(new Error(message), more);
 const refusal = ({ status, title, detail = title }) => failure(detail ?? `status ${status}`, { status, detail });
@@ -63,7 +63,7 @@ function sender(base, options) {
   return { base, options, renew, bearer, send };
 }
 
-// Tells what comes, and after which position that is all there is of which patterns (`covers`).
+// Tells what comes, and of which patterns (`covers`) that is all after which position.
 function downstream(http, tell, transport, start = { after: "now" }) {
   const { options } = http;
   const wants = new Map();
@@ -169,7 +169,7 @@ function downstream(http, tell, transport, start = { after: "now" }) {
   const get = (path, Accept) => http.send(path, { headers: { Accept }, signal: attempt.signal });
 
   async function poll() {
-    // The first one says at once where it stands; proxies give up after 30 s.
+    // The first does not wait; proxies give up after 30 s.
     const wait = standing && status.state === "polling" ? 25 : 0;
     expect(wait * 1e3 + 15e3, "the server does not answer");
     const { events, next } = await (await get(path({ wait, limit: 1000 }), "application/json")).json();
@@ -186,12 +186,12 @@ function downstream(http, tell, transport, start = { after: "now" }) {
     const { body } = await get(path(), "application/x-ndjson");
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ; ) {
-      const { value } = await reader.read().catch(lost);
+      const { value } = await reader.read().catch(() => ({}));
       if (!value) throw lost();
       const lines = (rest + value).split("\n");
       rest = lines.pop();
       for (const line of lines) if (line.trim()) take(JSON.parse(line), "live");
-      expect(SILENCE, "the connection has gone silent");
+      expect(SILENCE, "the connection is silent");
     }
   }
 
@@ -205,7 +205,7 @@ function downstream(http, tell, transport, start = { after: "now" }) {
       source.onerror = () => {
         expect();
         if (source.readyState === 2) resolve();
-        else become("offline", lost()); // it comes back by itself
+        else become("offline", lost()); // comes back by itself
       };
     });
     await Promise.race([closed, aborted()]);
@@ -221,7 +221,7 @@ export function connect(url = location.origin, given = {}) {
   const locks = globalThis.navigator?.locks;
   const share = locks && !given.token && !given.headers;
   const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
-  const http = sender(url.replace(/\/$/, ""), options);
+  const http = sender(new URL(url, globalThis.location).href.replace(/\/$/, ""), options);
   const client = new EventTarget();
   const subs = new Set();
   const tab = Math.random();
@@ -346,13 +346,13 @@ export function connect(url = location.origin, given = {}) {
   }
 
   function stop() {
-    const positions = Object.fromEntries(oldestLast().map((sub) => [sub.pattern, sub.position]));
-    if (options.persist) sessionStorage.setItem(options.persist, JSON.stringify({ ...kept, ...positions }));
     leader?.close();
     channel?.postMessage({ want: { tab, patterns: [] } });
     channel?.close();
     leader = channel = undefined;
     visit.abort();
+    const positions = Object.fromEntries(oldestLast().map((sub) => [sub.pattern, sub.position]));
+    if (options.persist) sessionStorage.setItem(options.persist, JSON.stringify({ ...kept, ...positions }));
   }
 
   function close() {

@@ -92,7 +92,7 @@ pub(super) struct Verify {
         default_value = "sse,sse-envelope,ndjson,poll"
     )]
     form: Vec<Form>,
-    /// How long to wait at the end for what has not come.
+    /// How long nothing may come at the end, until what has not come counts as lost.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_time)]
     settle: Duration,
     /// The first tokens of the feeds.

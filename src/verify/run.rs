@@ -19,6 +19,8 @@ const OPENING: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(5);
 /// How often the readers' books are tidied.
 const TIDY: Duration = Duration::from_millis(500);
+/// How many times as long as readers may be without anything they have in all, at the end, where something comes.
+const SETTLES: u32 = 10;
 
 /// A run that is under way. Dropping it ends it.
 #[derive(Debug)]
@@ -86,8 +88,8 @@ impl Run {
         }
     }
 
-    /// Stops the publishers, waits until every reader has what it is due or the time for that is over, and
-    /// tells what came of it.
+    /// Stops the publishers, waits until every reader has what it is due or nothing comes any more, and tells what came of
+    /// it.
     pub async fn finish(mut self) -> Report {
         let settle = self.shared.plan.settle;
         self.shared.phase.send_replace(Phase::Stopping);
@@ -97,11 +99,25 @@ impl Run {
         if !in_time {
             while self.publishers.join_next().await.is_some() {}
         }
-        let deadline = Instant::now() + settle;
-        while !self.is_complete() && Instant::now() < deadline {
-            sleep(LOOK * 4).await;
-        }
+        self.settle(settle).await;
         self.report()
+    }
+
+    /// Waits until every reader has what it is due, or nothing has come to any for as long as `patience`: one that was
+    /// slow may have much to catch up with.
+    async fn settle(&self, patience: Duration) {
+        let began = Instant::now();
+        let (mut before, mut since) = (self.progress().deliveries, began);
+        while !self.is_complete()
+            && since.elapsed() < patience
+            && began.elapsed() < patience * SETTLES
+        {
+            sleep(LOOK * 4).await;
+            let now = self.progress().deliveries;
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
     }
 
     fn is_complete(&self) -> bool {

@@ -8,7 +8,7 @@ const KEPT = 500; // messages on the page
 const [form, name, text, said, here, state] = ["form", "name", "text", "said", "here", "state"].map((id) =>
   document.getElementById(id),
 );
-const tidings = connect("..", { persist: "chat" });
+const tidings = connect("..");
 const seen = new Map(); // a connection's name for each sender, and when it was last heard of
 
 name.value = localStorage.getItem("chat-name") ?? "";

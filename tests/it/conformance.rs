@@ -5,11 +5,12 @@ mod client;
 mod curl;
 mod hostile;
 mod nats;
-mod nginx;
 mod parsers;
+mod proxies;
 mod publisher;
 mod reconnect;
 
+pub(crate) use client::script_command;
 use client::{Client, Heard, Reader};
 use publisher::{Publisher, Sample, stream_at};
 

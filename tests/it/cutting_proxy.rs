@@ -1,4 +1,4 @@
-//! A TCP proxy that cuts connections: at a given byte, or when told to.
+//! A TCP proxy that cuts connections, at a given byte or when told to, and that may lead elsewhere afterwards.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -26,6 +26,7 @@ pub(crate) struct CuttingProxy {
 }
 
 struct Shared {
+    upstream: Mutex<SocketAddr>,
     /// Bytes to pass on towards clients, over all connections, and how to cut then; the first is counted down.
     plan: Mutex<VecDeque<(usize, Cut)>>,
     /// How many cuts there were, and how the last one was made. Every open connection follows it.
@@ -40,6 +41,7 @@ impl CuttingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            upstream: Mutex::new(upstream),
             plan: Mutex::default(),
             cuts: watch::Sender::new((0, Cut::Close)),
             held: watch::Sender::new(false),
@@ -49,7 +51,7 @@ impl CuttingProxy {
             async move {
                 loop {
                     let (client, _) = listener.accept().await.unwrap();
-                    tokio::spawn(shared.clone().pass_on(client, upstream));
+                    tokio::spawn(shared.clone().pass_on(client));
                 }
             }
         });
@@ -85,6 +87,11 @@ impl CuttingProxy {
         self.shared.held.send_replace(false);
     }
 
+    /// Passes on new connections to another address.
+    pub(crate) fn lead_to(&self, upstream: SocketAddr) {
+        *self.shared.upstream.lock() = upstream;
+    }
+
     /// How often it has cut.
     pub(crate) fn cuts(&self) -> usize {
         self.shared.cuts.borrow().0
@@ -106,11 +113,12 @@ impl Shared {
         });
     }
 
-    async fn pass_on(self: Arc<Self>, mut client: TcpStream, upstream: SocketAddr) {
+    async fn pass_on(self: Arc<Self>, mut client: TcpStream) {
         let mut cuts = self.cuts.subscribe();
         let passing = async {
             let mut held = self.held.subscribe();
             held.wait_for(|held| !held).await.ok()?;
+            let upstream = *self.upstream.lock();
             let mut server = TcpStream::connect(upstream).await.ok()?;
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();

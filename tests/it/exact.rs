@@ -204,6 +204,7 @@ alone! {
     in_json_lines: [Form::Lines], [];
     in_json_lines_by_the_http_library: [Form::Lines], ["--shards=0"];
     by_polling: [Form::Poll], [];
+    over_websockets: [Form::WebSocket], [];
     in_all_forms_in_turn: Form::ALL, [];
     in_all_forms_in_turn_by_the_http_library: Form::ALL, ["--shards=0"];
 }

@@ -3,10 +3,15 @@
 use crate::replica::within;
 use crate::sse::Block;
 use fastrand::Rng;
-use reqwest::{Client, Response};
+use futures::{SinkExt, StreamExt};
+use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::collections::VecDeque;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 
 /// A form in which feeds are served. What is added here is read by all tests of exactness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,23 +20,31 @@ pub(crate) enum Form {
     SseEnvelope,
     Lines,
     Poll,
+    WebSocket,
 }
 
 impl Form {
-    pub(crate) const ALL: [Self; 4] = [Self::Sse, Self::SseEnvelope, Self::Lines, Self::Poll];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Sse,
+        Self::SseEnvelope,
+        Self::Lines,
+        Self::Poll,
+        Self::WebSocket,
+    ];
 
     fn accept(self) -> &'static str {
         match self {
             Self::Sse | Self::SseEnvelope => "text/event-stream",
             Self::Lines => "application/x-ndjson",
             Self::Poll => "application/json",
+            Self::WebSocket => unreachable!("it accepts messages"),
         }
     }
 
     /// What the URL says of it. A poll takes some events, and mostly waits for the first.
     fn parameters(self, rng: &mut Rng) -> String {
         match self {
-            Self::Sse | Self::Lines => String::new(),
+            Self::Sse | Self::Lines | Self::WebSocket => String::new(),
             Self::SseEnvelope => "envelope=1".to_owned(),
             Self::Poll => {
                 let limit = [1, 10, 30, 100][rng.usize(..4)];
@@ -77,10 +90,38 @@ struct Page<'a> {
     next: String,
 }
 
+/// Where an answer comes from.
+enum Source {
+    Http(Response),
+    WebSocket(Box<WebSocketStream<TcpStream>>),
+}
+
+impl Source {
+    /// The next bytes. A message is as good as a line.
+    async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let socket = match self {
+            Self::Http(response) => {
+                let chunk = within("more of the body", response.chunk()).await;
+                return chunk.expect("a whole body").map(|chunk| chunk.to_vec());
+            }
+            Self::WebSocket(socket) => socket,
+        };
+        loop {
+            let message = within("a message", socket.next()).await?;
+            match message.expect("a message") {
+                Message::Text(text) => return Some(format!("{text}\n").into_bytes()),
+                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Close(_) => return None,
+                message => panic!("{message:?}"),
+            }
+        }
+    }
+}
+
 /// An answer, as it is read.
 pub(crate) struct Visit {
     pub(crate) form: Form,
-    response: Option<Response>,
+    source: Option<Source>,
     /// How many bytes of the body are taken before the client goes.
     left: usize,
     buffer: Vec<u8>,
@@ -96,6 +137,9 @@ impl Visit {
         id: &str,
         rng: &mut Rng,
     ) -> Self {
+        if form == Form::WebSocket {
+            return Self::subscribe(url, id).await;
+        }
         let url = format!("{url}&{}", form.parameters(rng));
         let mut request = client.get(url).header("Accept", form.accept());
         if !id.is_empty() {
@@ -104,12 +148,40 @@ impl Visit {
         let response = within("the head", request.send()).await.expect("an answer");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], form.accept());
+        Self::of(form, Source::Http(response))
+    }
+
+    fn of(form: Form, source: Source) -> Self {
         Self {
             form,
-            response: Some(response),
+            source: Some(source),
             left: usize::MAX,
             buffer: Vec::new(),
             told: VecDeque::new(),
+        }
+    }
+
+    /// Says in a message what the URL says. The answer is told as a `hub:position`, as at the beginning of a stream.
+    async fn subscribe(url: &str, id: &str) -> Self {
+        let url: Url = url.parse().expect("a URL");
+        let address = url.socket_addrs(|| None).expect("an address")[0];
+        let tcp = within("a connection", TcpStream::connect(address)).await;
+        let request = format!("ws://{address}/ws");
+        let opening = tokio_tungstenite::client_async(request, tcp.expect("a connection"));
+        let (mut socket, _) = within("a WebSocket", opening).await.expect("a WebSocket");
+        let asked = subscription(&url, id).to_string();
+        socket.send(Message::text(asked)).await.expect("a server");
+        let mut visit = Self::of(Form::WebSocket, Source::WebSocket(Box::new(socket)));
+        let source = visit.source.as_mut().expect("it is there");
+        loop {
+            let message = source.chunk().await.expect("an answer");
+            let message: Value = serde_json::from_slice(&message).expect("JSON");
+            if message["type"] != "hub:connected" {
+                let id = message["result"]["id"].as_str();
+                let id = id.unwrap_or_else(|| panic!("{message}"));
+                visit.told.push_back(Told::position(id.to_owned()));
+                return visit;
+            }
         }
     }
 
@@ -125,9 +197,8 @@ impl Visit {
             if let Some(told) = self.told.pop_front() {
                 return Some(told);
             }
-            let response = self.response.as_mut().filter(|_| self.left > 0)?;
-            let chunk = within("more of the body", response.chunk()).await;
-            match chunk.expect("a whole body") {
+            let source = self.source.as_mut().filter(|_| self.left > 0)?;
+            match source.chunk().await {
                 Some(chunk) => {
                     let taken = chunk.len().min(self.left);
                     self.left -= taken;
@@ -135,7 +206,7 @@ impl Visit {
                     self.read();
                 }
                 None => {
-                    self.response = None;
+                    self.source = None;
                     self.end();
                 }
             }
@@ -158,7 +229,7 @@ impl Visit {
     fn read(&mut self) {
         let end: &[u8] = match self.form {
             Form::Sse | Form::SseEnvelope => b"\n\n",
-            Form::Lines => b"\n",
+            Form::Lines | Form::WebSocket => b"\n",
             Form::Poll => return, // it counts as a whole
         };
         let is_end = |part: &[u8]| part == end;
@@ -166,7 +237,7 @@ impl Visit {
             let part: Vec<u8> = self.buffer.drain(..at + end.len()).collect();
             let part = std::str::from_utf8(&part).expect("UTF-8");
             self.told.push_back(match self.form {
-                Form::Lines => envelope(part),
+                Form::Lines | Form::WebSocket => envelope(part),
                 form => block(part, form == Form::SseEnvelope),
             });
         }
@@ -179,12 +250,35 @@ impl Visit {
         }
         let page: Page<'_> = serde_json::from_slice(&self.buffer).expect("a page");
         self.told.extend(page.events.iter().map(Told::from));
-        self.told.push_back(Told {
+        self.told.push_back(Told::position(page.next));
+    }
+}
+
+/// What a client asks for over a WebSocket, after an id where it has one.
+fn subscription(url: &Url, id: &str) -> Value {
+    let mut message = json!({"op": "subscribe", "ref": "a"});
+    let pairs: Vec<_> = url.query_pairs().collect();
+    let feeds = pairs.iter().filter(|(name, _)| name == "feed");
+    message["feeds"] = feeds.map(|(_, feed)| json!(feed)).collect();
+    for (name, value) in &pairs {
+        match &**name {
+            _ if !id.is_empty() => message["after"] = json!(id),
+            "after" => message["after"] = json!(value),
+            "last" => message["last"] = json!(value.parse::<u32>().expect("a number")),
+            _ => {}
+        }
+    }
+    message
+}
+
+impl Told {
+    fn position(id: String) -> Self {
+        Self {
             kind: "hub:position".to_owned(),
-            id: page.next,
+            id,
             feed: None,
             data: "{}".to_owned(),
-        });
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Programs that the tests run beside ours, and deadlines for what is awaited of them.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,14 @@ pub(crate) async fn within<T>(
         Ok(value) => value,
         Err(_) => panic!("no {awaited} within {DEADLINE:?}; {}", so_far()),
     }
+}
+
+/// A loopback address that nobody else takes, even while nobody listens on it: for a server that will be started
+/// again where it was. Other listeners and all outgoing connections are on 127.0.0.1.
+pub(crate) fn address_of_its_own() -> SocketAddr {
+    let [a, b, c] = std::array::from_fn(|_| fastrand::u8(1..=254));
+    let free = TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).expect("a free port");
+    free.local_addr().expect("its address")
 }
 
 /// A path that `tests/run` has put into this variable, for this run or an earlier one.

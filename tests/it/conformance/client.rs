@@ -137,7 +137,7 @@ const HUB_TYPES: &[&str] = &[
 ];
 
 /// A script in `tests/clients`, run by the interpreter in this variable.
-pub(super) fn script_command(interpreter: &str, script: &str) -> Command {
+pub(crate) fn script_command(interpreter: &str, script: &str) -> Command {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let mut command = Command::new(program(interpreter));
     command

@@ -1,0 +1,98 @@
+//! The examples' pages. What they look like is kept in `target/tmp/screenshots`.
+
+use super::{Browser, Kind, Scheme, Tab};
+use crate::replica::Replica;
+use serde_json::json;
+use std::path::Path;
+
+in_both_browsers!(
+    what_is_said_in_the_chat_is_heard_by_all_and_who_is_here_is_shown,
+    the_dashboard_shows_each_feed_as_it_changes,
+);
+
+const PHONE: (u32, u32) = (390, 844);
+const DESK: (u32, u32) = (1280, 800);
+
+async fn keep(tab: &Tab, kind: Kind, name: &str) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let shots = [
+        ("light", Scheme::Light, DESK),
+        ("dark", Scheme::Dark, DESK),
+        ("phone", Scheme::Light, PHONE),
+    ];
+    for (look, scheme, size) in shots {
+        let file = folder.join(format!("{name}-{kind:?}-{look}.png").to_lowercase());
+        tab.screenshot(&file, scheme, size).await;
+    }
+}
+
+/// Writes a message in the chat, as who sits before it would.
+async fn say(tab: &Tab, name: &str, text: &str) {
+    let (name, text) = (json!(name), json!(text));
+    tab.evaluate(&format!(
+        "document.getElementById('name').value = {name};
+         document.getElementById('text').value = {text};
+         document.querySelector('form button').click();"
+    ))
+    .await;
+}
+
+/// Waits until a list shows just these lines.
+async fn shows(tab: &Tab, list: &str, lines: &[&str]) {
+    let lines = json!(lines);
+    tab.wait_for(&format!(
+        "const shown = [...document.querySelectorAll('#{list} li')].map((line) => line.textContent);
+         return JSON.stringify(shown) === JSON.stringify({lines});"
+    ))
+    .await;
+}
+
+async fn what_is_said_in_the_chat_is_heard_by_all_and_who_is_here_is_shown(kind: Kind) {
+    let replica = Replica::start(&[]).await;
+    let browser = Browser::start(kind).await;
+    let ada = browser.open(&replica.url("/examples/chat")).await;
+    let bob = browser.open(&replica.url("/examples/chat")).await;
+    say(&ada, "Ada", "Hello").await;
+    shows(&bob, "said", &["AdaHello"]).await;
+    say(&bob, "Bob", "<b>Hi</b> & welcome").await;
+    for tab in [&ada, &bob] {
+        shows(tab, "said", &["AdaHello", "Bob<b>Hi</b> & welcome"]).await;
+        shows(tab, "here", &["Ada", "Bob"]).await;
+    }
+    // Who comes later, or reloads, sees what was said.
+    let late = browser.open(&replica.url("/examples/chat")).await;
+    shows(&late, "said", &["AdaHello", "Bob<b>Hi</b> & welcome"]).await;
+    keep(&late, kind, "chat").await;
+    bob.close().await;
+    shows(&ada, "here", &["Ada"]).await;
+    for tab in [&ada, &late] {
+        assert_eq!(tab.errors().await, Vec::<String>::new());
+    }
+    browser.end().await;
+}
+
+async fn the_dashboard_shows_each_feed_as_it_changes(kind: Kind) {
+    let replica = Replica::start(&[]).await;
+    let browser = Browser::start(kind).await;
+    let tab = browser.open(&replica.url("/examples/dashboard")).await;
+    tab.wait_for("return document.getElementById('command').textContent.includes('dashboard.sh')")
+        .await;
+    for n in 0..30 {
+        for (feed, value) in [("load", n % 7), ("memory.free", 100 - n), ("tasks", n * n)] {
+            let data = json!({ "value": value, "unit": "" }).to_string();
+            replica.publish(&format!("metrics.box.{feed}"), data).await;
+        }
+    }
+    tab.wait_for(
+        "const shown = [...document.querySelectorAll('#tiles section')].map((tile) =>
+           [tile.querySelector('h2').textContent, parseFloat(tile.querySelector('output').value.replace(/[^0-9]/g, ''))]);
+         return JSON.stringify(shown) === '[[\"metrics.box.load\",1],[\"metrics.box.memory.free\",71],[\"metrics.box.tasks\",841]]'",
+    )
+    .await;
+    keep(&tab, kind, "dashboard").await;
+    assert_eq!(tab.errors().await, Vec::<String>::new());
+    let page = browser.open(&replica.url("/")).await;
+    keep(&page, kind, "front").await;
+    browser.end().await;
+}
