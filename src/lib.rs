@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! publisher ── NATS subject ─┐
-//! publisher ── POST ─────────┴─▶ log ─▶ hub (window, readers, fan-out) ─▶ SSE
-//!                                 ▲
+//! publisher ── POST ─────────┼─▶ log ─▶ hub (window, readers, fan-out) ─▶ SSE · JSON lines · polls · WebSocket
+//! client ───── WebSocket ────┘    ▲
 //!                                 └── every replica follows the same log
 //! ```
 //!

@@ -68,6 +68,8 @@ pub(super) struct Socket {
     stall: Stall,
     /// Set while the socket is full: when it will have taken nothing for too long.
     full: Option<Pin<Box<Sleep>>>,
+    /// Whether the socket has shown to have room that the kernel has not told of yet.
+    has_room: bool,
 }
 
 /// What a connection over HTTP/2 begins with (RFC 9113, section 3.4).
@@ -108,6 +110,7 @@ impl Socket {
             }),
             stall,
             full: None,
+            has_room: false,
         }
     }
 
@@ -119,32 +122,41 @@ impl Socket {
     }
 
     /// What a write comes to: one that the socket has no room for fails once it had none for too long.
+    ///
+    /// The kernel tells of room only once a third of its buffer is free, and a slow client may be far from that. So it
+    /// is tried at last; and where there is room, until there is none, or each small write would pass for a sign of life.
     fn written(
         &mut self,
         cx: &mut Context<'_>,
         polled: Poll<io::Result<usize>>,
-        again: impl FnOnce(SockRef<'_>) -> io::Result<usize>,
+        again: impl Fn(SockRef<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         if polled.is_ready() {
             self.full = None;
+            self.has_room = false;
             return polled;
+        }
+        let is_full = |result: &io::Result<usize>| matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if self.has_room {
+            let written = again(SockRef::from(&*self.stream()?));
+            if !is_full(&written) {
+                return Poll::Ready(written);
+            }
+            self.has_room = false;
         }
         let after = self.stall.after;
         let full = self
             .full
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         ready!(full.as_mut().poll(cx));
-        // The kernel tells of room only once a third of its buffer is free: a slow client may be far from that.
-        match again(SockRef::from(&*self.stream()?)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.stall.count.inc();
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            written => {
-                self.full = None;
-                Poll::Ready(written)
-            }
+        let written = again(SockRef::from(&*self.stream()?));
+        if is_full(&written) {
+            self.stall.count.inc();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        self.full = None;
+        self.has_room = true;
+        Poll::Ready(written)
     }
 }
 

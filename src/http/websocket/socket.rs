@@ -1,8 +1,9 @@
 //! The frames of one WebSocket, and its end in good order.
 
 use super::ended::Ended;
-use crate::http::handoff;
+use super::metered::Metered;
 use crate::metrics::WebSocketCounters;
+use crate::wire::Closing;
 use bytes::{Buf, Bytes};
 use futures::{SinkExt, StreamExt};
 use std::time::Duration;
@@ -18,12 +19,14 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 const FRAME: usize = 16 << 10;
 /// What is read at once. A buffer of this size stays with each connection.
 const READ_BUFFER: usize = 4 << 10;
+/// What a control frame of a client has before its bytes.
+const CONTROL_HEAD: usize = 6;
 /// How long the end of a connection may take, from its closing frame to the client's own end.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A WebSocket.
 pub(super) struct Socket {
-    inner: WebSocketStream<handoff::Socket>,
+    inner: WebSocketStream<Metered>,
     /// Whether a message has begun of which not all frames are out.
     unfinished: bool,
     counters: WebSocketCounters,
@@ -42,7 +45,7 @@ impl Socket {
     /// A WebSocket on a connection of which `read` has been read already, for messages of at most `max_message`
     /// bytes.
     pub(super) async fn new(
-        io: handoff::Socket,
+        io: Metered,
         read: Bytes,
         max_message: usize,
         counters: WebSocketCounters,
@@ -65,6 +68,9 @@ impl Socket {
     pub(super) async fn next(&mut self) -> Result<Incoming, Ended> {
         let message = match self.inner.next().await {
             Some(Ok(message)) => message,
+            Some(Err(_)) if self.inner.get_ref().is_used_up() => {
+                return Err(Ended::Closing(Closing::Overload));
+            }
             Some(Err(error)) => return Err(error.into()),
             None => return Err(Ended::ByClient),
         };
@@ -72,8 +78,13 @@ impl Socket {
             Message::Text(text) => Incoming::Text(text),
             Message::Binary(bytes) => Incoming::Binary(bytes),
             Message::Close(_) => return Err(Ended::ByClient),
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(Incoming::Sign),
+            Message::Ping(bytes) | Message::Pong(bytes) => {
+                self.inner.get_mut().control(CONTROL_HEAD + bytes.len());
+                return Ok(Incoming::Sign);
+            }
+            Message::Frame(_) => return Ok(Incoming::Sign),
         };
+        self.inner.get_mut().whole();
         self.counters.received.inc();
         Ok(incoming)
     }
@@ -137,6 +148,9 @@ impl Socket {
     /// nothing is lost on the way: what comes of a closed socket that was sent more makes the client's system drop
     /// what it has not read.
     pub(super) async fn close(mut self, ended: &Ended) {
+        if let Ended::Lost(_) = ended {
+            return;
+        }
         let closing = async {
             if let Some((code, reason)) = ended.frame() {
                 let frame = CloseFrame {

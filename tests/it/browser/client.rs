@@ -15,8 +15,8 @@ in_both_browsers!(
     pages_of_the_servers_own_origin_and_of_others_hear_exactly_what_is_published_to_their_feeds,
     a_page_misses_nothing_and_doubles_nothing_when_the_server_is_killed_and_comes_back,
     ten_tabs_have_one_connection_and_miss_nothing_when_the_tab_that_has_it_is_closed,
-    behind_an_nginx_that_holds_streams_back_a_page_polls_and_hears_the_same,
-    streams_come_through_haproxy_and_caddy,
+    behind_an_nginx_that_holds_streams_back_a_page_polls_and_posts,
+    streams_and_websockets_come_through_haproxy_and_caddy,
     a_websocket_is_opened_once_something_is_sent_and_not_before,
 );
 
@@ -117,7 +117,7 @@ async fn ten_tabs_have_one_connection_and_miss_nothing_when_the_tab_that_has_it_
     browser.end().await;
 }
 
-async fn behind_an_nginx_that_holds_streams_back_a_page_polls_and_hears_the_same(kind: Kind) {
+async fn behind_an_nginx_that_holds_streams_back_a_page_polls_and_posts(kind: Kind) {
     let replica = Replica::start(&[]).await;
     let nginx = Proxy::start(BUFFERING, replica.address).await;
     let site = Site::start(EMPTY).await;
@@ -130,12 +130,14 @@ async fn behind_an_nginx_that_holds_streams_back_a_page_polls_and_hears_the_same
     publish_some(replica.address, "one poll", &mut published).await;
     hears(&tab, published.last().unwrap()).await;
     publish_some(replica.address, "and another", &mut published).await;
+    // By POST: this nginx is not told to pass on WebSockets.
+    published.push(send(&tab).await);
     heard_exactly(&tab, &published).await;
     assert_eq!(tab.evaluate("return states.includes('live')").await, false);
     browser.end().await;
 }
 
-async fn streams_come_through_haproxy_and_caddy(kind: Kind) {
+async fn streams_and_websockets_come_through_haproxy_and_caddy(kind: Kind) {
     let replica = Replica::start(&[]).await;
     let site = Site::start(EMPTY).await;
     let browser = Browser::start(kind).await;
@@ -149,6 +151,9 @@ async fn streams_come_through_haproxy_and_caddy(kind: Kind) {
             heard_exactly(&tab, &published).await;
         }
         assert_eq!(tab.evaluate("return states").await, json!(["live"]));
+        published.push(send(&tab).await);
+        heard_exactly(&tab, &published).await;
+        assert_eq!(tab.evaluate(SOCKETS).await, json!([OPEN]));
         tab.close().await;
     }
     browser.end().await;
@@ -160,34 +165,17 @@ async fn a_websocket_is_opened_once_something_is_sent_and_not_before(kind: Kind)
     let site = Site::start(EMPTY).await;
     let browser = Browser::start(kind).await;
     let tab = browser.open(&site.url()).await;
-    tab.evaluate(
-        "window.sockets = 0;
-         window.WebSocket = class extends WebSocket {
-           constructor(...all) { super(...all); sockets += 1; }
-         };",
-    )
-    .await;
     subscribe(&tab, server, &json!({})).await;
     let mut published = vec![publish(server, "page.b", "message", json!("to read")).await];
     heard_exactly(&tab, &published).await;
     let fetched = "return performance.getEntriesByType('resource').some(({ name }) => name.endsWith('upstream.js'))";
-    assert_eq!(tab.evaluate("return sockets").await, 0);
+    assert_eq!(tab.evaluate(SOCKETS).await, json!([]));
     assert_eq!(tab.evaluate(fetched).await, false);
-    let receipt = "return (await client.publish('page.b', { n: 1 }, { type: 'sent' })).id";
-    let id = tab
-        .evaluate(receipt)
-        .await
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    published.push(Event {
-        id,
-        feed: "page.b".to_owned(),
-        kind: "sent".to_owned(),
-        data: json!({ "n": 1 }),
-    });
+    for _ in 0..2 {
+        published.push(send(&tab).await);
+    }
     heard_exactly(&tab, &published).await;
-    assert_eq!(tab.evaluate("return sockets").await, 1);
+    assert_eq!(tab.evaluate(SOCKETS).await, json!([OPEN]));
     browser.end().await;
 }
 
@@ -207,6 +195,13 @@ async fn begin(tab: &Tab, server: SocketAddr, options: &Value, feed_options: &Va
     let feeds = json!(FEEDS);
     tab.evaluate(&format!(
         "const {{ connect }} = await import('http://{server}/tidings.js');
+         window.sockets = [];
+         window.WebSocket = class extends WebSocket {{
+           constructor(...all) {{
+             super(...all);
+             sockets.push(this);
+           }}
+         }};
          const note = (what) => (document.documentElement.dataset.last = what);
          window.heard = [];
          window.told = [];
@@ -225,6 +220,23 @@ async fn begin(tab: &Tab, server: SocketAddr, options: &Value, feed_options: &Va
          window.subscriptions = {feeds}.map((pattern) => client.feed(pattern, hear, {feed_options}));"
     ))
     .await;
+}
+
+/// The states of all WebSockets that a page has opened.
+const SOCKETS: &str = "return sockets.map(({ readyState }) => readyState)";
+/// `WebSocket.OPEN`.
+const OPEN: u8 = 1;
+
+/// Has a page publish.
+async fn send(tab: &Tab) -> Event {
+    let publish = "return await client.publish('page.b', { n: 1 }, { type: 'sent' })";
+    let receipt = tab.evaluate(publish).await;
+    Event {
+        id: receipt["id"].as_str().expect("an id").to_owned(),
+        feed: "page.b".to_owned(),
+        kind: "sent".to_owned(),
+        data: json!({ "n": 1 }),
+    }
 }
 
 /// How many streams the server writes to.

@@ -144,68 +144,25 @@ async fn what_is_accepted_decides_the_form() {
 #[tokio::test]
 async fn wrong_parameters_are_400_and_say_what_is_right() {
     let replica = Replica::start(&[]).await;
-    for (query, accept, hint) in [
-        (
-            "wait=51",
-            "application/json",
-            "`wait` is a whole number, 0 to 50",
-        ),
-        (
-            "wait=-1",
-            "application/json",
-            "`wait` is a whole number, 0 to 50",
-        ),
-        (
-            "wait=1.5",
-            "application/json",
-            "`wait` is a whole number, 0 to 50",
-        ),
-        (
-            "wait=",
-            "application/json",
-            "`wait` is a whole number, 0 to 50",
-        ),
-        (
-            "limit=0",
-            "application/json",
-            "`limit` is a whole number, 1 to 1000",
-        ),
-        (
-            "limit=1001",
-            "application/json",
-            "`limit` is a whole number, 1 to 1000",
-        ),
-        (
-            "limit=01",
-            "application/json",
-            "`limit` is a whole number, 1 to 1000",
-        ),
-        (
-            "limit=all",
-            "application/json",
-            "`limit` is a whole number, 1 to 1000",
-        ),
-        ("since=1", "application/json", "`since` is no parameter"),
-        (
-            "wait=1",
-            "text/event-stream",
-            "`wait` goes with `Accept: application/json`",
-        ),
-        (
-            "wait=0",
-            "*/*",
-            "`wait` goes with `Accept: application/json`",
-        ),
-        (
-            "limit=5",
-            "application/x-ndjson",
-            "`limit` goes with `Accept: application/json`",
-        ),
-    ] {
+    let wrong = async |query: String, accept: &str, hint: &str| {
         let path = format!("/feeds/a?{query}");
         let answer = get(&replica, &path, &[("Accept", accept)]).await;
         let detail = answer.problem(400);
         assert!(detail.contains(hint), "{query}: {detail}");
+    };
+    let wait = "`wait` is a whole number, 0 to 50";
+    for text in ["51", "-1", "1.5", ""] {
+        wrong(format!("wait={text}"), "application/json", wait).await;
+    }
+    let limit = "`limit` is a whole number, 1 to 1000";
+    for text in ["0", "1001", "01", "all"] {
+        wrong(format!("limit={text}"), "application/json", limit).await;
+    }
+    for name in ["wait", "limit"] {
+        for accept in ["text/event-stream", "*/*", "application/x-ndjson"] {
+            let hint = format!("`{name}` goes with `Accept: application/json`");
+            wrong(format!("{name}=1"), accept, &hint).await;
+        }
     }
 }
 
