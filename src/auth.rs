@@ -29,7 +29,7 @@ pub use secret::Secret;
 pub use template::Template;
 pub use unauthorized::Unauthorized;
 
-use crate::event::{Feed, Pattern, Patterns};
+use crate::event::Pattern;
 
 /// What those may do of whom nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,37 +42,9 @@ pub enum Access {
         subscribe: Vec<Pattern>,
         /// What everyone may publish to.
         publish: Vec<Pattern>,
+        /// What everyone may request.
+        request: Vec<Pattern>,
     },
-}
-
-impl Access {
-    /// Whether all of the patterns may be read. A grant has to cover the whole of a pattern.
-    pub fn subscribe(&self, patterns: &Patterns) -> Result<(), Denied> {
-        let Self::Anonymous { subscribe, .. } = self else {
-            return Ok(());
-        };
-        let denied = |asked: &&Pattern| !subscribe.iter().any(|grant| grant.covers(asked));
-        match patterns.iter().find(denied) {
-            Some(asked) => Err(Denied::anonymous(Deed::Subscribe, asked.as_str())),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the feed may be published to.
-    pub fn publish(&self, feed: &Feed) -> Result<(), Denied> {
-        match self {
-            Self::Anonymous { publish, .. } if !publish.iter().any(|grant| grant.matches(feed)) => {
-                Err(Denied::anonymous(Deed::Publish, feed.as_str()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether requests may be sent to backends.
-    pub fn request(&self) -> Result<(), Denied> {
-        match self {
-            Self::Local => Ok(()),
-            Self::Anonymous { .. } => Err(Denied::anonymous(Deed::Request, "")),
-        }
-    }
+    /// Nothing: they have to show credentials.
+    Nothing,
 }

@@ -1,7 +1,9 @@
 //! What is counted, in Prometheus' form.
 
+mod credentials;
 mod websocket;
 
+pub use credentials::{Reason, Refused};
 pub use websocket::{Counted, How, Status, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};

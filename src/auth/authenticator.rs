@@ -119,8 +119,9 @@ impl Authenticator {
         let api_keys = api_keys(settings)?;
         let is_open = tokens.is_none() && api_keys.is_empty();
         let nobody = match access {
-            Access::Local if !is_open => None,
-            access => Some(Caller::from(access)),
+            Access::Local | Access::Nothing if !is_open => None,
+            access if is_open => Some(Caller::from(access)),
+            access => Some(Caller::from(access).who_may_show_more()),
         };
         Ok(Self {
             tokens,
@@ -143,6 +144,11 @@ impl Authenticator {
         self.tokens.is_none() && self.api_keys.is_empty()
     }
 
+    /// Whether something may be done without showing anything.
+    pub fn takes_nothing(&self) -> bool {
+        self.nobody.is_some()
+    }
+
     /// Who calls with this token or API key, or without any. Where there is no authentication, what is shown is left
     /// alone: it may be meant for a proxy in front.
     pub async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
@@ -160,6 +166,13 @@ impl Authenticator {
                 let token = tokens.verify(shown).await?;
                 let grants = self.granted.to(&token.claims)?;
                 let subject = token.claims.text("sub").filter(|sub| !sub.is_empty());
+                // It goes into headers of NATS messages, as the events' sender.
+                if subject
+                    .as_ref()
+                    .is_some_and(|sub| sub.contains(char::is_control))
+                {
+                    return Err(Unauthorized::WrongKind("sub"));
+                }
                 Ok(Caller::known(
                     subject.as_deref(),
                     grants,

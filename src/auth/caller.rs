@@ -13,6 +13,8 @@ pub struct Caller {
     grants: Arc<Grants>,
     /// When what he has shown of himself ends.
     expires: Option<SystemTime>,
+    /// Whether he has shown nothing where credentials are taken.
+    may_show: bool,
 }
 
 /// What is known of a caller.
@@ -45,10 +47,12 @@ pub enum Deed {
 pub struct Denied {
     /// What was asked for.
     pub deed: Deed,
-    /// The pattern or feed; empty for [`Deed::Admin`], and for all requests.
+    /// The pattern or feed; empty for [`Deed::Admin`].
     pub name: String,
-    /// Whether nothing is known of the caller: credentials might help.
+    /// Whether nothing is known of the caller.
     pub anonymous: bool,
+    /// Whether he has shown nothing where credentials are taken: they might help.
+    pub may_show: bool,
 }
 
 impl Caller {
@@ -58,6 +62,7 @@ impl Caller {
             who: Who::Local,
             grants: Arc::default(),
             expires: None,
+            may_show: false,
         }
     }
 
@@ -67,6 +72,16 @@ impl Caller {
             who: Who::Anonymous,
             grants: Arc::new(grants),
             expires: None,
+            may_show: false,
+        }
+    }
+
+    /// The same where credentials are taken, and he has shown none.
+    #[must_use]
+    pub fn who_may_show_more(self) -> Self {
+        Self {
+            may_show: true,
+            ..self
         }
     }
 
@@ -76,6 +91,7 @@ impl Caller {
             who: Who::Known(subject.map(Arc::from)),
             grants: Arc::new(grants),
             expires,
+            may_show: false,
         }
     }
 
@@ -145,6 +161,7 @@ impl Caller {
             deed,
             name: name.to_owned(),
             anonymous: self.who == Who::Anonymous,
+            may_show: self.may_show,
         }
     }
 }
@@ -154,41 +171,38 @@ impl From<&Access> for Caller {
     fn from(access: &Access) -> Self {
         match access {
             Access::Local => Self::local(),
-            Access::Anonymous { subscribe, publish } => Self::anonymous(Grants {
+            Access::Anonymous {
+                subscribe,
+                publish,
+                request,
+            } => Self::anonymous(Grants {
                 subscribe: subscribe.clone(),
                 publish: publish.clone(),
-                ..Grants::default()
+                request: request.clone(),
+                admin: false,
             }),
+            Access::Nothing => Self::anonymous(Grants::default()),
         }
     }
 }
 
 impl Denied {
-    /// What one may not do of whom nothing is known.
-    pub(super) fn anonymous(deed: Deed, name: &str) -> Self {
-        Self {
-            deed,
-            name: name.to_owned(),
-            anonymous: true,
-        }
-    }
-
     fn text(&self) -> String {
         let (doing, all, word) = match self.deed {
             Deed::Subscribe => ("reading", "read", "subscribe"),
             Deed::Publish => ("publishing to", "publish to", "publish"),
-            Deed::Request if self.name.is_empty() => {
-                return "requests to backends are not allowed here: what everyone may do is set with --anonymous-subscribe and --anonymous-publish, and there is no such setting for requests yet".to_owned();
-            }
             Deed::Request => ("requesting", "request", "request"),
             Deed::Admin => return "this takes the permission `admin`".to_owned(),
         };
         let name = &self.name;
-        match self.anonymous {
-            true => format!(
+        match (self.anonymous, self.may_show) {
+            (true, true) => format!(
+                "{doing} `{name}` takes credentials: a token or an API key as `Authorization: Bearer …`; what everyone may {all} is set with --anonymous-{word}"
+            ),
+            (true, false) => format!(
                 "{doing} `{name}` is not allowed here; what everyone may {all} is set with --anonymous-{word}"
             ),
-            false => format!(
+            (false, _) => format!(
                 "{doing} `{name}` is not allowed with these credentials; it takes the permission `{word}` for a pattern that covers `{name}`"
             ),
         }

@@ -7,7 +7,7 @@ use super::jwt::MAX_TOKEN_BYTES;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthorized {
     /// None, where nothing is meant for everyone.
-    #[error("this takes credentials: a token or an API key")]
+    #[error("this takes credentials: a token or an API key, as `Authorization: Bearer …`")]
     Missing,
     /// Too long to be looked at.
     #[error("the credentials have {0} bytes; at most {MAX_TOKEN_BYTES} are taken")]
@@ -54,6 +54,24 @@ pub enum Unauthorized {
 }
 
 impl Unauthorized {
+    /// The reason in a word, as it is counted.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::TooLong(_) | Self::Malformed(_) => "malformed",
+            Self::Unknown(_) => "unknown",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "key",
+            Self::Signature => "signature",
+            Self::NoClaim(_) | Self::WrongKind(_) | Self::Permissions(_) => "claims",
+            Self::Expired(_) => "expired",
+            Self::Early(_) => "early",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// Whether the same credentials may be taken a little later: then the answer is 503 and not 401.
     pub fn is_passing(&self) -> bool {
         *self == Self::Unavailable

@@ -140,6 +140,11 @@ impl AuthSettings {
         self.jwt_key.is_some() || !self.jwt_key_file.is_empty() || self.jwks_url.is_some()
     }
 
+    /// Whether credentials of any kind are taken.
+    pub fn is_given(&self) -> bool {
+        self.has_tokens() || !self.api_key.is_empty() || self.api_keys_file.is_some()
+    }
+
     /// Refuses what contradicts itself.
     pub(crate) fn check(&self) -> Result<(), AuthError> {
         let for_tokens = [

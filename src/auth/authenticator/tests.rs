@@ -22,6 +22,7 @@ fn authenticator(arguments: &[&str]) -> Result<Authenticator, AuthError> {
 
 fn everyone() -> Access {
     Access::Anonymous {
+        request: Vec::new(),
         subscribe: vec!["public.>".parse().unwrap()],
         publish: Vec::new(),
     }
@@ -60,7 +61,10 @@ async fn with_authentication_who_shows_nothing_may_do_what_everyone_may_and_else
     assert_eq!(strict.caller(None).await, Err(Unauthorized::Missing));
     let settings = settings(&["--jwt-key", SECRET]);
     let mixed = Authenticator::new(&settings, &everyone()).unwrap();
-    assert_eq!(mixed.caller(None).await, Ok(Caller::from(&everyone())));
+    assert_eq!(
+        mixed.caller(None).await,
+        Ok(Caller::from(&everyone()).who_may_show_more())
+    );
     assert_eq!(
         mixed.caller(Some("wrong")).await,
         Err(Unauthorized::Unknown(true))

@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use slab::Slab;
 use socket2::SockRef;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -52,6 +52,8 @@ pub(super) struct Shard {
     ending: Option<Closing>,
     /// Connections that are to end, and when: the next is the last of them.
     departures: Vec<(Instant, u32)>,
+    /// When something comes due of the connections' terms.
+    pub(super) terms: BTreeSet<(Instant, u32)>,
     stopped: bool,
 }
 
@@ -80,6 +82,7 @@ impl Shard {
             unfinished: Vec::new(),
             ending: None,
             departures: Vec::new(),
+            terms: BTreeSet::new(),
             stopped: false,
         })
     }
@@ -110,6 +113,7 @@ impl Shard {
             }
             self.look_around();
             self.end_due();
+            self.look_at_terms();
         }
         let left = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
         left.for_each(|(_, conn)| forget_unsent(&SockRef::from(&conn.socket)));
@@ -131,7 +135,8 @@ impl Shard {
     fn pause(&self) -> Option<Duration> {
         let next = self.departures.last();
         let departure = next.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        self.wheel.pause().into_iter().chain(departure).min()
+        let due = departure.into_iter().chain(self.until_term());
+        self.wheel.pause().into_iter().chain(due).min()
     }
 
     fn on_event(&mut self, conn: usize, readable: bool, writable: bool) {
@@ -180,8 +185,9 @@ impl Shard {
             permit,
             form,
             told,
+            term,
         } = handed;
-        let conn = Conn::new(TcpStream::from_std(socket), form, told, place, permit);
+        let conn = Conn::new(TcpStream::from_std(socket), form, told, term, place, permit);
         let id = self.conns.insert(conn);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = &mut self.conns[id].socket;
@@ -196,6 +202,7 @@ impl Shard {
         if let Some(reason) = self.ending {
             return self.end(id, reason);
         }
+        self.await_term(id);
         let group = self.alone(id, reader, form);
         self.advance(group);
     }
@@ -219,6 +226,7 @@ impl Shard {
 
     pub(super) fn close(&mut self, conn: usize) {
         self.leave_group(conn);
+        self.forget_term(conn);
         let mut conn = self.conns.remove(conn);
         if conn.is_blocked() {
             forget_unsent(&SockRef::from(&conn.socket));
@@ -280,11 +288,13 @@ impl Shard {
     }
 
     /// Tells a client that its stream ends, and closes it once the socket has taken that.
-    fn end(&mut self, conn: usize, reason: Closing) {
+    pub(super) fn end(&mut self, conn: usize, reason: Closing) {
         self.leave_group(conn);
+        self.forget_term(conn);
         let known = &mut self.conns[conn];
         let id = known.told.map(|id| id.to_string());
-        let closing = wire::closing(known.form, self.settings.retry(), id.as_deref(), reason);
+        let retry = self.settings.retry_after(reason);
+        let closing = wire::closing(known.form, retry, id.as_deref(), reason);
         let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
         last.extend_from_slice(LAST_CHUNK);
         match known.finish(last.into(), self.tick) {
@@ -360,13 +370,18 @@ impl Shard {
         };
         let live = group.reader.as_mut().and_then(Reader::live_position);
         let (bytes, told) = heartbeat(group.form, live, known.told);
-        // Nothing has to be sent anew after it: it has no id to go back to.
+        self.conns[conn].told = told;
+        self.say(conn, &bytes);
+    }
+
+    /// Sends a connection that has a group something beside events. Nothing has to be sent anew after it: it has no id to
+    /// go back to.
+    pub(super) fn say(&mut self, conn: usize, bytes: &[u8]) {
         let frame = Frame::new(vec![Part {
-            chunk: Chunk::new(&bytes),
+            chunk: Chunk::new(bytes),
             id: None,
             is_gap: false,
         }]);
-        self.conns[conn].told = told;
         self.write(conn, &frame);
     }
 }
