@@ -134,6 +134,7 @@ impl App {
         let shards = Arc::new(shards);
         let publisher = Publisher::new(hub.clone(), limits.max_event_bytes, limits.max_publishes);
         let usage = hub.clone();
+        let replica: Arc<str> = name().into();
         let websockets = WebSocketCounters::default();
         let metrics = Metrics::new(
             &counters,
@@ -145,7 +146,8 @@ impl App {
             bodies.clone(),
         )
         .with_websockets(&websockets)
-        .with_credentials(credentials.refused());
+        .with_credentials(credentials.refused())
+        .with_name(&replica);
         let ending = watch::Sender::new(None);
         let service = Service {
             publisher,
@@ -159,6 +161,8 @@ impl App {
             ending: ending.subscribe(),
             watch: watch.clone(),
             metrics: Arc::new(metrics),
+            replica,
+            max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,
             max_event_bytes: limits.max_event_bytes,
             max_batch_bytes: limits.max_batch_bytes,
@@ -243,6 +247,12 @@ impl App {
         follower.abort();
         watch.abort();
     }
+}
+
+/// A replica's name, unlike that of any other.
+fn name() -> String {
+    let letter = |_| fastrand::alphanumeric().to_ascii_lowercase();
+    "r-".chars().chain((0..8).map(letter)).collect()
 }
 
 fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {

@@ -7,6 +7,7 @@ mod batch;
 mod body;
 mod credentials;
 mod examples;
+mod explain;
 mod handoff;
 mod health;
 mod line;
@@ -64,6 +65,9 @@ pub(crate) struct Service {
     pub(crate) ending: Ending,
     pub(crate) watch: Watch,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
+    /// Its name among the replicas.
+    pub(crate) replica: Arc<str>,
+    pub(crate) max_streams: usize,
     pub(crate) max_patterns: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
@@ -83,6 +87,7 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/", get(health::index))
         .route("/feeds", get(subscribe::several).post(batch::many))
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
+        .route("/explain", get(explain::explain))
         .route("/ws", get(websocket::open))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))

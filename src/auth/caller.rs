@@ -121,10 +121,16 @@ impl Caller {
     /// Whether he may read all of the patterns. One grant has to cover the whole of a pattern: `a.>` covers `a.*`, and
     /// not the other way.
     pub fn subscribe(&self, patterns: &Patterns) -> Result<(), Denied> {
-        let denied = |asked: &&Pattern| !self.may(|grants| grants.may_subscribe(asked));
-        match patterns.iter().find(denied) {
-            Some(asked) => Err(self.denied(Deed::Subscribe, asked.as_str())),
-            None => Ok(()),
+        patterns
+            .iter()
+            .try_for_each(|asked| self.may_subscribe(asked))
+    }
+
+    /// The same of a single one.
+    pub fn may_subscribe(&self, asked: &Pattern) -> Result<(), Denied> {
+        match self.may(|grants| grants.may_subscribe(asked)) {
+            true => Ok(()),
+            false => Err(self.denied(Deed::Subscribe, asked.as_str())),
         }
     }
 

@@ -49,17 +49,14 @@ pub(super) async fn answer(
         false => found.into_response(),
     };
     if service.credentials.are_taken() {
-        keep_private(response.headers_mut());
+        keep_private(response.headers_mut(), "private, no-cache");
     }
     Ok(response)
 }
 
 /// An answer that depends on who asks is for no cache that others share.
-fn keep_private(headers: &mut HeaderMap) {
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
+pub(super) fn keep_private(headers: &mut HeaderMap, control: &'static str) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
     headers.append(
         header::VARY,
         HeaderValue::from_static("Authorization, Cookie"),

@@ -1,5 +1,6 @@
 //! Nobody reads or writes what is not his.
 
+mod explain;
 mod places;
 mod streams;
 mod table;
