@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod config;
 mod environment;
 mod publish;
 mod remote;
@@ -14,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use publish::Publish;
 use std::borrow::Cow;
+use std::io::Write;
 use std::process::ExitCode;
 use tail::Tail;
 
@@ -37,12 +39,17 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     serve: Serve,
+    /// What `tidings config` prints.
+    #[arg(skip)]
+    settings: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the server; what `tidings` does by itself.
     Serve(Box<Serve>),
+    /// Prints the settings that a server would have, and where each comes from, without the secrets.
+    Config(Box<Serve>),
     /// Publishes one event, and prints its id.
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
@@ -77,11 +84,12 @@ impl Cli {
         let matches = command.get_matches_mut();
         let server = match matches.subcommand() {
             None => Some((&command, &matches)),
-            Some((name @ "serve", matches)) => {
+            Some((name @ ("serve" | "config"), matches)) => {
                 command.find_subcommand(name).map(|one| (one, matches))
             }
             Some(_) => None,
         };
+        let settings = server.map(|(command, matches)| config::text(command, matches));
         let given = server.map(|(command, matches)| {
             environment::nats_without_server(command, matches).join(", ")
         });
@@ -93,7 +101,11 @@ impl Cli {
                 .error(ErrorKind::MissingRequiredArgument, text)
                 .exit()
         }
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let read = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        Self {
+            settings: settings.unwrap_or_default(),
+            ..read
+        }
     }
 
     /// Does what was asked. The code is the program's exit code; an error is to be shown, and is a failure.
@@ -101,6 +113,10 @@ impl Cli {
         match self.command {
             None => serve::run(self.serve).await,
             Some(Command::Serve(serve)) => serve::run(*serve).await,
+            Some(Command::Config(_)) => {
+                std::io::stdout().write_all(self.settings.as_bytes())?;
+                Ok(ExitCode::SUCCESS)
+            }
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
             Some(Command::Bench(bench)) => bench.run().await,
