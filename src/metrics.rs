@@ -1,6 +1,7 @@
 //! What is counted, in Prometheus' form.
 
 mod credentials;
+mod replica;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
@@ -14,7 +15,6 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
@@ -151,15 +151,6 @@ impl Metrics {
             bodies,
         }));
         Self { registry }
-    }
-
-    /// The same with the replica's name, by which it is told from others.
-    #[must_use]
-    pub fn with_name(mut self, name: &str) -> Self {
-        let info = Info::new(vec![("name", name.to_owned())]);
-        self.registry
-            .register("replica", "This replica, as `/explain` names it", info);
-        self
     }
 
     /// The text of all metrics, in OpenMetrics' form.

@@ -111,22 +111,13 @@ pub(super) async fn explain(
     let asked: Pattern = feed
         .parse()
         .map_err(|error| Problem::pattern(feed, &error))?;
-    let caller = match headers.get(TOKEN_TO_EXPLAIN) {
-        None => Ok(caller),
-        Some(token) => {
-            caller.admin()?;
-            let token = token.to_str().unwrap_or("?");
-            service.credentials.caller(Some(token)).await
-        }
-    };
+    let caller = in_question(&service, caller, &headers).await?;
     let explained = Explained {
         feed,
         subscribe: verdict(&caller, |caller| subscribing(caller, &asked)),
-        publish: feed
-            .parse()
-            .ok()
-            .filter(|_| asked.exact().is_some())
-            .map(|feed: Feed| verdict(&caller, |caller| publishing(caller, &feed))),
+        publish: asked
+            .exact()
+            .map(|feed| verdict(&caller, |caller| publishing(caller, &feed))),
         events: match subscribes(&caller, &asked) {
             true => Some(events(&service, asked).await),
             false => None,
@@ -140,6 +131,20 @@ pub(super) async fn explain(
     let mut response = (kind, text + "\n").into_response();
     keep_private(response.headers_mut(), "no-store");
     Ok(response)
+}
+
+/// Who it is about: who asks, or, where he may ask that, whose token he names.
+async fn in_question(
+    service: &Service,
+    caller: Caller,
+    headers: &HeaderMap,
+) -> Result<Result<Caller, Unauthorized>, Problem> {
+    let Some(token) = headers.get(TOKEN_TO_EXPLAIN) else {
+        return Ok(Ok(caller));
+    };
+    caller.admin()?;
+    let token = token.to_str().unwrap_or("?");
+    Ok(service.credentials.caller(Some(token)).await)
 }
 
 impl Known {

@@ -2,6 +2,7 @@
 
 mod explain;
 mod places;
+mod shell;
 mod streams;
 mod table;
 mod unseen;
