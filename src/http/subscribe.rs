@@ -76,10 +76,10 @@ async fn subscribe(
     let caller = match (caller, asked.answer) {
         (Ok(caller), _) => caller,
         // The keys of tokens are not to be had: a browser's EventSource has to be kept alive until they are.
-        (Err(_), Answer::Stream(form)) => {
+        (Err(_), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
             return Ok(refuse(service, &asked, form, Closing::Unavailable));
         }
-        (Err(problem), Answer::Page(_)) => return Err(problem),
+        (Err(problem), _) => return Err(problem),
     };
     caller.subscribe(&asked.patterns)?;
     let term = caller.expires().map(Term::new);

@@ -1,6 +1,7 @@
 //! Nobody reads or writes what is not his.
 
 mod explain;
+mod issuer;
 mod places;
 mod shell;
 mod streams;

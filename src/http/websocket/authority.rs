@@ -60,13 +60,20 @@ impl Authority {
     }
 
     /// Takes another token in the place of what was shown before, of the same subject.
-    pub(super) async fn renew(&mut self, service: &Service, shown: &Secret) -> Result<(), Problem> {
+    pub(super) async fn renew(
+        &mut self,
+        service: &Service,
+        shown: Option<&Secret>,
+    ) -> Result<(), Problem> {
         if !service.credentials.are_taken() {
             return Err(Problem::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "this server has no authentication: what may be done needs none",
             ));
         }
+        let shown = shown.ok_or_else(|| {
+            Problem::unprocessable("the message has no `token`, a token or an API key")
+        })?;
         let caller = service.credentials.caller(Some(shown.expose())).await?;
         if let Self::Known(known, _) = self
             && matches!(known.who(), Who::Known(_))

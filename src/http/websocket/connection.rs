@@ -212,7 +212,7 @@ impl Connection {
             Op::Unsubscribe(name) => return self.unsubscribe(&reference, &name).await,
             Op::Publish(message, key) => self.publish(&reference, *message, key),
             Op::Request(request) => self.request(&reference, request),
-            Op::Auth(token) => return self.authenticate(&reference, &token).await,
+            Op::Auth(token) => return self.authenticate(&reference, token.as_ref()).await,
         };
         let mut begun = match begun {
             Ok(begun) => begun,

@@ -51,7 +51,7 @@ impl Connection {
     pub(super) async fn authenticate(
         &mut self,
         reference: &Ref,
-        token: &Secret,
+        token: Option<&Secret>,
     ) -> Result<(), Ended> {
         let renewed = self.authority.renew(&self.service, token).await;
         let caller = match renewed.and_then(|()| self.authority.caller()) {

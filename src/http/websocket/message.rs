@@ -39,8 +39,8 @@ pub(super) enum Op {
     /// A publish, with its idempotency key.
     Publish(Box<Message>, Option<String>),
     Request(Request),
-    /// A token or an API key.
-    Auth(Secret),
+    /// A token or an API key, or nothing.
+    Auth(Option<Secret>),
 }
 
 /// A subscription.
@@ -154,10 +154,7 @@ impl Op {
             "request" => Self::Request(Request::take(&mut members, beside)?),
             "auth" => {
                 let token: Option<String> = members.take("token", "a string")?;
-                let token = token.ok_or_else(|| {
-                    Problem::unprocessable("the message has no `token`, a token or an API key")
-                })?;
-                Self::Auth(token.into())
+                Self::Auth(token.map(Secret::from))
             }
             op => {
                 let op = op.escape_debug();

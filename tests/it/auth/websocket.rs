@@ -71,6 +71,8 @@ async fn a_token_that_is_refused_leaves_all_as_it_was() {
     let other = token(&json!({"sub": "bob", "tidings": below_a()}));
     assert_eq!(socket.refusal(auth(&other)).await.0, 403);
     assert_eq!(socket.refusal(auth("x.y.z")).await.0, 401);
+    let nothing = json!({"op": "auth", "ref": "auth"});
+    assert_eq!(socket.refusal(nothing).await.0, 422);
     publish(&replica, &right(), "a.b", "1").await;
     assert_eq!(socket.text().await["sub"], "one");
 }
