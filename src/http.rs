@@ -218,6 +218,17 @@ impl Params {
     /// Refuses a name that is none of these: one that is misspelt would be missed silently. `_` is let pass,
     /// which libraries add to get past caches.
     fn check(&self, known: &[&str]) -> Result<(), Problem> {
+        let mut names = self.0.iter().map(|(name, _)| name).enumerate();
+        let twice = names.find(|(at, name)| {
+            let mut earlier = self.0[..*at].iter().map(|(name, _)| name);
+            *name != "feed" && earlier.any(|one| one == *name)
+        });
+        if let Some((_, name)) = twice {
+            let name = name.escape_debug();
+            return Err(Problem::bad_request(format!(
+                "`{name}` is there twice; only `feed` may be"
+            )));
+        }
         let is_known = |name: &str| name == "_" || known.contains(&name);
         let Some((name, _)) = self.0.iter().find(|(name, _)| !is_known(name)) else {
             return Ok(());

@@ -23,8 +23,8 @@ const PARAMETERS: [&str; 9] = [
     "limit",
     ACCESS_TOKEN,
 ];
-/// Where to begin: the name of our own, and those that clients have for it.
-const AFTER: [&str; 3] = ["after", "lastEventId", "lastEventID"];
+/// Where to begin: the names of clients that add it when they come back, to a URL that may have our own, and our own.
+const AFTER: [&str; 3] = ["lastEventId", "lastEventID", "after"];
 /// The most events that `last=` may ask for.
 pub(super) const MAX_LAST: usize = 1000;
 /// The most events that `limit=` may ask for, and how many come where it is not said.

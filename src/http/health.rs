@@ -95,7 +95,7 @@ pub(super) async fn index(
         return (vary, head, page).into_response();
     }
     let text = format!(
-        "Tidings: events in over HTTP or NATS, out as Server-Sent Events.\n\n{commands}\n\nAlso here: /livez  /readyz  /metrics  /tidings.js  /websocket.md  /examples/chat  /examples/dashboard\n"
+        "Tidings: events in over HTTP or NATS, out as Server-Sent Events, JSON lines, polls and over WebSockets.\n\n{commands}\n\nAlso here: /livez  /readyz  /metrics  /tidings.js  /websocket.md  /examples/chat  /examples/dashboard\n"
     );
     (vary, text).into_response()
 }

@@ -35,6 +35,9 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 /// After an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked, at the end, whether all connections are closed.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// When to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drain {
@@ -134,9 +137,11 @@ impl Server {
         }
         drop(self.listener);
         graceful.shutdown().await;
-        // Those that shards have taken have their places still.
-        let all = u32::try_from(self.connections.max).unwrap_or(u32::MAX);
-        let _ = self.connections.places.acquire_many(all).await;
+        // Those that shards or WebSockets have taken have their places still. Who waits for all places takes those that
+        // are free, and then nobody could tell how many are open.
+        while self.connections.open() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {

@@ -58,6 +58,9 @@ async fn the_front_page_of_a_browser_links_to_what_there_is() {
     let mut links = 0;
     for link in page.text.split("href=\"").skip(1) {
         let link = link.split('"').next().expect("its end");
+        if link.starts_with("data:") {
+            continue;
+        }
         let answer = get(&replica, &format!("/{link}"), &[]).await;
         assert_eq!(answer.status, 200, "{link}");
         links += 1;

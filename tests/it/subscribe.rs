@@ -60,6 +60,7 @@ async fn after_an_id_comes_what_was_published_later_and_the_first_block_repeats_
     for (parameter, id, expected) in [
         ("after", &ids[5], "a4"),
         ("lastEventId", &ids[6], "a4"),
+        ("after=start&lastEventId", &ids[6], "a4"),
         ("after", &ids[0], "a1"),
     ] {
         let path = format!("/feeds/a?{parameter}={id}");
@@ -190,6 +191,7 @@ async fn what_can_never_succeed_is_400_and_says_what_would_be_right() {
         ("/feeds/a?last=x", "`last`"),
         ("/feeds/a?envelope=yes", "`envelope`"),
         ("/feeds/a?last_event_id=1-aaaaaa", "`lastEventId`"),
+        ("/feeds/a?last=1&last=2", "`last` is there twice"),
         ("/feeds?feed=a&since=1", "`since` is no parameter"),
         ("/readyz?strict=true", "`strict` is 1 or 0"),
     ] {
