@@ -205,7 +205,7 @@ impl Shards {
     }
 
     /// Ends all connections with `hub:closing`, each at its own random moment within `spread`, as fast as their
-    /// sockets take it; those that come later at once.
+    /// sockets take it; those that come later likewise.
     pub fn end(&self, reason: Closing, spread: Duration) {
         self.shards
             .iter()

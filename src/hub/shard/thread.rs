@@ -49,12 +49,27 @@ pub(super) struct Shard {
     pub(super) tick: Tick,
     /// Groups that had their turn and have more to send.
     pub(super) unfinished: Vec<u32>,
-    ending: Option<Closing>,
+    ending: Option<Ending>,
     /// Connections that are to end, and when: the next is the last of them.
     departures: Vec<(Instant, u32)>,
     /// When something comes due of the connections' terms.
     pub(super) terms: BTreeSet<(Instant, u32)>,
     stopped: bool,
+}
+
+/// Why and over which time all connections are to end.
+#[derive(Clone, Copy)]
+struct Ending {
+    reason: Closing,
+    began: Instant,
+    spread: Duration,
+}
+
+impl Ending {
+    /// When one of them is to end.
+    fn moment(&self) -> Instant {
+        self.began + self.spread.mul_f64(fastrand::f64())
+    }
 }
 
 impl Shard {
@@ -199,8 +214,11 @@ impl Shard {
         self.desk.stats.connections.fetch_add(1, Relaxed);
         self.conns[id].spoke = self.tick;
         self.watch(id);
-        if let Some(reason) = self.ending {
-            return self.end(id, reason);
+        // It began before the end did, and was on its way here.
+        if let Some(ending) = self.ending {
+            let departure = (ending.moment(), name_of(id));
+            let at = self.departures.partition_point(|one| *one > departure);
+            self.departures.insert(at, departure);
         }
         self.await_term(id);
         let group = self.alone(id, reader, form);
@@ -263,9 +281,13 @@ impl Shard {
 
     /// Ends all connections, each at its own moment; until then it is served.
     fn end_all(&mut self, reason: Closing, spread: Duration) {
-        self.ending = Some(reason);
-        let now = Instant::now();
-        let departure = |(id, _)| (now + spread.mul_f64(fastrand::f64()), name_of(id));
+        let ending = Ending {
+            reason,
+            began: Instant::now(),
+            spread,
+        };
+        self.ending = Some(ending);
+        let departure = |(id, _)| (ending.moment(), name_of(id));
         self.departures = self.conns.iter().map(departure).collect();
         self.departures
             .sort_unstable_by(|one, other| other.cmp(one));
@@ -274,7 +296,7 @@ impl Shard {
 
     /// Ends those whose moment has come.
     fn end_due(&mut self) {
-        let Some(reason) = self.ending else {
+        let Some(Ending { reason, .. }) = self.ending else {
             return;
         };
         let now = Instant::now();

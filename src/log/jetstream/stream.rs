@@ -16,6 +16,10 @@ const NO_REPLICAS: [u64; 2] = [10005, 10074];
 const NO_SPACE: [u64; 5] = [10002, 10023, 10028, 10047, 10113];
 const BYTES_TOO_MANY: u64 = 10120;
 
+/// How often it is looked whether a stream has come about, and the time in between.
+const LOOKS: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// A new stream. What is not named here is the server's default.
 #[derive(Serialize)]
 struct NewStream<'a> {
@@ -38,7 +42,7 @@ struct NewStream<'a> {
 
 /// The stream, created where there is none and that is allowed.
 pub(super) async fn find(api: &Api, settings: &NatsSettings) -> Result<StreamInfo, LogError> {
-    match api.stream_info().await {
+    match described(api).await {
         Ok(info) => return Ok(info),
         Err(error) if error.no_stream() => {}
         Err(error) => return Err(api.explain("describe the stream", &error)),
@@ -59,8 +63,22 @@ pub(super) async fn find(api: &Api, settings: &NatsSettings) -> Result<StreamInf
         Err(ApiError::Server(error)) if error.err_code == ALREADY_THERE => {}
         Err(error) => return Err(not_created(api, settings, &error)),
     }
-    let info = api.stream_info().await;
+    let info = described(api).await;
     info.map_err(|error| api.explain("describe the stream", &error))
+}
+
+/// The stream as it is once it has come about: while another replica creates it, nats-server 2.9 describes it without
+/// the time at which it was created, and that is what tells it from a later one.
+async fn described(api: &Api) -> Result<StreamInfo, ApiError> {
+    let mut info = api.stream_info().await?;
+    for _ in 0..LOOKS {
+        if info.created() > 0 {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        info = api.stream_info().await?;
+    }
+    Ok(info)
 }
 
 fn new_stream(settings: &NatsSettings) -> NewStream<'_> {
