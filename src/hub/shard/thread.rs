@@ -3,6 +3,7 @@
 use super::conn::{Conn, Written};
 use super::frame::Frame;
 use super::group::Group;
+use super::terms::Ending;
 use super::wheel::{Tick, Wheel};
 use super::{Desk, Handed, Order, ShardStats, forget_unsent};
 use crate::config::StreamSettings;
@@ -55,21 +56,6 @@ pub(super) struct Shard {
     /// When something comes due of the connections' terms.
     pub(super) terms: BTreeSet<(Instant, u32)>,
     stopped: bool,
-}
-
-/// Why and over which time all connections are to end.
-#[derive(Clone, Copy)]
-struct Ending {
-    reason: Closing,
-    began: Instant,
-    spread: Duration,
-}
-
-impl Ending {
-    /// When one of them is to end.
-    fn moment(&self) -> Instant {
-        self.began + self.spread.mul_f64(fastrand::f64())
-    }
 }
 
 impl Shard {
