@@ -213,6 +213,7 @@ fn fan_out_by_a_shard(bencher: Bencher<'_, '_>, readers: usize) {
                 permit,
                 form: Form::Sse,
                 told: None,
+                term: None,
             });
             client
         })

@@ -1,8 +1,8 @@
 //! The composition root: a whole replica, from its settings to its end.
 
-use crate::auth::Access;
+use crate::auth::{Access, AuthError};
 use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings};
-use crate::http::{Drain, End, Server, Service, Stall, Watch, examples, router};
+use crate::http::{Credentials, Drain, End, Server, Service, Stall, Watch, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Connections, HubCounters, Metrics, WebSocketCounters};
@@ -49,9 +49,12 @@ const LISTENING: f64 = 0.9;
 pub enum StartError {
     /// An address that others can reach, with nothing said to be meant for them.
     #[error(
-        "refusing to listen on {0}, which other machines can reach: there is no authentication yet. Say what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
+        "refusing to listen on {0}, which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// Authentication can't be set up as told.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {error}{}", other_port(error))]
     Listen {
@@ -105,6 +108,8 @@ impl App {
         let limits = settings.limits;
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
+        let origins = settings.listen.allow_origin;
+        let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
@@ -127,13 +132,9 @@ impl App {
             .shards(settings.streams.shards(), settings.streams)
             .map_err(StartError::Shards)?;
         let shards = Arc::new(shards);
-        let publisher = Publisher::new(
-            hub.clone(),
-            access.clone(),
-            limits.max_event_bytes,
-            limits.max_publishes,
-        );
+        let publisher = Publisher::new(hub.clone(), limits.max_event_bytes, limits.max_publishes);
         let usage = hub.clone();
+        let replica: Arc<str> = name().into();
         let websockets = WebSocketCounters::default();
         let metrics = Metrics::new(
             &counters,
@@ -144,12 +145,15 @@ impl App {
             &publisher,
             bodies.clone(),
         )
-        .with_websockets(&websockets);
+        .with_websockets(&websockets)
+        .with_credentials(credentials.refused())
+        .with_name(&replica);
         let ending = watch::Sender::new(None);
         let service = Service {
             publisher,
             hub: hub.clone(),
             access: access.clone(),
+            credentials,
             shards: shards.clone(),
             streams: settings.streams,
             websockets: settings.websockets,
@@ -157,9 +161,12 @@ impl App {
             ending: ending.subscribe(),
             watch: watch.clone(),
             metrics: Arc::new(metrics),
+            replica,
+            max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,
             max_event_bytes: limits.max_event_bytes,
             max_batch_bytes: limits.max_batch_bytes,
+            head_timeout,
             body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
             bodies,
         };
@@ -242,6 +249,12 @@ impl App {
     }
 }
 
+/// A replica's name, unlike that of any other.
+fn name() -> String {
+    let letter = |_| fastrand::alphanumeric().to_ascii_lowercase();
+    "r-".chars().chain((0..8).map(letter)).collect()
+}
+
 fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
     HubLimits {
         window: WindowLimits {
@@ -290,15 +303,25 @@ fn memory_limits(memory: &MemorySettings) -> MemoryLimits {
     }
 }
 
-/// Without authentication there are two ways: all for this machine alone, or some for everyone.
+/// What those may do of whom nothing is known: what is meant for everyone, or else, without authentication, all on this
+/// machine alone.
 fn access(settings: &Settings) -> Result<Access, StartError> {
     let listen = &settings.listen;
-    match listen.anonymous_subscribe.is_empty() && listen.anonymous_publish.is_empty() {
-        true if listen.listen.ip().is_loopback() => Ok(Access::Local),
-        true => Err(StartError::Exposed(listen.listen)),
-        false => Ok(Access::Anonymous {
+    let anonymous = [
+        &listen.anonymous_subscribe,
+        &listen.anonymous_publish,
+        &listen.anonymous_request,
+    ];
+    if anonymous.iter().any(|patterns| !patterns.is_empty()) {
+        return Ok(Access::Anonymous {
             subscribe: listen.anonymous_subscribe.clone(),
             publish: listen.anonymous_publish.clone(),
-        }),
+            request: listen.anonymous_request.clone(),
+        });
+    }
+    match (settings.auth.is_given(), listen.listen.ip().is_loopback()) {
+        (true, _) => Ok(Access::Nothing),
+        (false, true) => Ok(Access::Local),
+        (false, false) => Err(StartError::Exposed(listen.listen)),
     }
 }

@@ -1,11 +1,13 @@
 //! The command line.
 
 mod bench;
+mod config;
 mod environment;
 mod publish;
 mod remote;
 mod serve;
 mod tail;
+mod token;
 mod verify;
 
 use crate::config::Settings;
@@ -13,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use publish::Publish;
 use std::borrow::Cow;
+use std::io::Write;
 use std::process::ExitCode;
 use tail::Tail;
 
@@ -23,6 +26,7 @@ Examples:
   tidings publish orders.eu '{\"n\":1}'          publishes an event
   tidings tail 'orders.>'                      follows feeds
   tidings verify                               tries whether anything is lost
+  tidings token --jwt-key-file F --sub ann     makes a token to develop with
 
 Quote patterns and URLs: zsh expands `*`, and every shell redirects on `>`.
 Each option can be given as the variable named beside it; the command line comes first.";
@@ -35,12 +39,17 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     serve: Serve,
+    /// What `tidings config` prints.
+    #[arg(skip)]
+    settings: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the server; what `tidings` does by itself.
     Serve(Box<Serve>),
+    /// Prints the settings that a server would have, and where each comes from, without the secrets.
+    Config(Box<Serve>),
     /// Publishes one event, and prints its id.
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
@@ -49,6 +58,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     /// Holds a deployment to its promise: publishes, reads, and tells what was lost without a word.
     Verify(Box<verify::Verify>),
+    /// Makes a token to develop with, or an API key.
+    Token(Box<token::Token>),
 }
 
 #[derive(Debug, Args)]
@@ -73,11 +84,12 @@ impl Cli {
         let matches = command.get_matches_mut();
         let server = match matches.subcommand() {
             None => Some((&command, &matches)),
-            Some((name @ "serve", matches)) => {
+            Some((name @ ("serve" | "config"), matches)) => {
                 command.find_subcommand(name).map(|one| (one, matches))
             }
             Some(_) => None,
         };
+        let settings = server.map(|(command, matches)| config::text(command, matches));
         let given = server.map(|(command, matches)| {
             environment::nats_without_server(command, matches).join(", ")
         });
@@ -89,7 +101,11 @@ impl Cli {
                 .error(ErrorKind::MissingRequiredArgument, text)
                 .exit()
         }
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let read = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        Self {
+            settings: settings.unwrap_or_default(),
+            ..read
+        }
     }
 
     /// Does what was asked. The code is the program's exit code; an error is to be shown, and is a failure.
@@ -97,10 +113,15 @@ impl Cli {
         match self.command {
             None => serve::run(self.serve).await,
             Some(Command::Serve(serve)) => serve::run(*serve).await,
+            Some(Command::Config(_)) => {
+                std::io::stdout().write_all(self.settings.as_bytes())?;
+                Ok(ExitCode::SUCCESS)
+            }
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
             Some(Command::Bench(bench)) => bench.run().await,
             Some(Command::Verify(verify)) => verify.run().await,
+            Some(Command::Token(token)) => token.run(),
         }
     }
 }
@@ -136,7 +157,7 @@ mod tests {
         // These options are for one run: a variable left over would spoil the next.
         let lasting = root
             .get_subcommands()
-            .filter(|one| !matches!(one.get_name(), "bench" | "verify"));
+            .filter(|one| !matches!(one.get_name(), "bench" | "verify" | "token"));
         let commands = std::iter::once(&root).chain(lasting);
         for command in commands {
             let options = command.get_arguments().filter(|one| !one.is_positional());

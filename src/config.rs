@@ -1,14 +1,17 @@
 //! Settings: one small struct a concern, each field with its flag, its variable and its default.
 
+mod auth;
 mod data;
 mod nats;
 mod websocket;
 
+pub use auth::AuthSettings;
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
 pub use websocket::WebSocketSettings;
 
 use crate::event::{InvalidName, Pattern};
+use crate::wire::Closing;
 use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 use std::net::SocketAddr;
@@ -20,6 +23,9 @@ pub struct Settings {
     /// See there.
     #[command(flatten)]
     pub listen: ListenSettings,
+    /// See there.
+    #[command(flatten)]
+    pub auth: AuthSettings,
     /// See there.
     #[command(flatten)]
     pub streams: StreamSettings,
@@ -43,8 +49,8 @@ pub struct Settings {
 /// Where the server listens, and to whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ListenSettings {
-    /// The address to listen on. One that is not loopback needs --anonymous-subscribe or
-    /// --anonymous-publish, which say what is meant for everyone.
+    /// The address to listen on. One that is not loopback needs authentication, or one of the --anonymous options,
+    /// which say what is meant for everyone.
     #[arg(
         long,
         env = "TIDINGS_LISTEN",
@@ -55,7 +61,7 @@ pub struct ListenSettings {
     pub listen: SocketAddr,
 
     /// Feeds that everyone may read, as a pattern; may be given several times (in the variable: separated
-    /// by commas). With this or --anonymous-publish, nothing else is allowed.
+    /// by commas). With this, or another option of the kind, they may do nothing else.
     #[arg(
         long,
         env = "TIDINGS_ANONYMOUS_SUBSCRIBE",
@@ -75,6 +81,27 @@ pub struct ListenSettings {
     )]
     pub anonymous_publish: Vec<Pattern>,
 
+    /// What everyone may request of backends, likewise.
+    #[arg(
+        long,
+        env = "TIDINGS_ANONYMOUS_REQUEST",
+        value_name = "PATTERN",
+        value_delimiter = ',',
+        value_parser = parse_pattern
+    )]
+    pub anonymous_request: Vec<Pattern>,
+
+    /// Origins whose pages may use this server, as in https://app.example.com; may be given several times (in the
+    /// variable: separated by commas). Without it, pages of all may, but not with a cookie.
+    #[arg(
+        long,
+        env = "TIDINGS_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        value_parser = parse_origin
+    )]
+    pub allow_origin: Vec<String>,
+
     /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds. After SIGTERM the streams are
     /// closed one after the other over most of it.
     #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
@@ -89,6 +116,22 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     };
     let wrong = |_| "it is an IP address and port, as in 127.0.0.1:8080".to_owned();
     address.parse().map_err(wrong)
+}
+
+/// An origin as browsers write it (RFC 6454, section 6.2): scheme, host and port, and nothing else.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let text = text.trim().to_ascii_lowercase();
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    match host.is_some_and(|host| !host.is_empty() && host.bytes().all(plain)) {
+        true => Ok(text),
+        false => Err(
+            "it is a scheme, a host and a port where it is not the usual one, as in https://app.example.com"
+                .to_owned(),
+        ),
+    }
 }
 
 /// A pattern as a shell passes it on.
@@ -265,6 +308,14 @@ impl StreamSettings {
     /// How long a client may take nothing of what it is sent.
     pub fn stall_timeout(&self) -> Duration {
         Duration::from_secs(self.stall_timeout_seconds.into())
+    }
+
+    /// The same where it is cut off for this reason: with another token it is to come back soon.
+    pub fn retry_after(&self, reason: Closing) -> u32 {
+        match reason {
+            Closing::Token => fastrand::u32(100..=500),
+            _ => self.retry(),
+        }
     }
 
     /// When a client comes back that is cut off, in milliseconds: for each another.

@@ -5,11 +5,14 @@ mod asked;
 mod assets;
 mod batch;
 mod body;
+mod credentials;
 mod examples;
+mod explain;
 mod handoff;
 mod health;
 mod line;
 mod negotiate;
+mod origins;
 mod poll;
 mod problem;
 mod publish;
@@ -20,6 +23,7 @@ mod subscribe;
 mod validator;
 mod websocket;
 
+pub(crate) use credentials::Credentials;
 pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
 pub(crate) use stall::{Stall, Watch};
@@ -53,6 +57,7 @@ pub(crate) struct Service {
     pub(crate) hub: Hub,
     pub(crate) publisher: Publisher,
     pub(crate) access: Arc<Access>,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) shards: Arc<Shards>,
     pub(crate) streams: StreamSettings,
     pub(crate) websockets: WebSocketSettings,
@@ -60,23 +65,29 @@ pub(crate) struct Service {
     pub(crate) ending: Ending,
     pub(crate) watch: Watch,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
+    /// Its name among the replicas.
+    pub(crate) replica: Arc<str>,
+    pub(crate) max_streams: usize,
     pub(crate) max_patterns: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
+    pub(crate) head_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) bodies: BodyBudget,
 }
 
 /// All routes.
 pub(crate) fn router(service: Service) -> Router {
+    let origins = service.credentials.origins().clone();
     let callers = match *service.access {
-        Access::Local => Callers::Loopback,
-        Access::Anonymous { .. } => Callers::Everyone,
+        Access::Local => Callers::Loopback(origins.into()),
+        Access::Anonymous { .. } | Access::Nothing => Callers::Everyone(origins.into()),
     };
     Router::new()
         .route("/", get(health::index))
         .route("/feeds", get(subscribe::several).post(batch::many))
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
+        .route("/explain", get(explain::explain))
         .route("/ws", get(websocket::open))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -170,17 +181,21 @@ impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        check_encoding("query", parts.uri.query().unwrap_or_default())?;
-        match Query::try_from_uri(&parts.uri) {
+        Self::read(&parts.uri)
+    }
+}
+
+impl Params {
+    fn read(uri: &Uri) -> Result<Self, Problem> {
+        check_encoding("query", uri.query().unwrap_or_default())?;
+        match Query::try_from_uri(uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(Problem::bad_request(format!(
                 "the query can't be read: {error}"
             ))),
         }
     }
-}
 
-impl Params {
     fn get(&self, name: &str) -> Option<&str> {
         let named = self.0.iter().find(|(one, _)| one == name);
         named.map(|(_, value)| value.as_str())

@@ -18,6 +18,7 @@ mod reader;
 mod shard;
 mod signal;
 mod status;
+mod term;
 #[cfg(test)]
 mod testing;
 mod trie;
@@ -31,6 +32,7 @@ pub(crate) use shard::forget_unsent;
 pub use shard::{Handed, ShardStats, Shards};
 pub use signal::{Events, Piece, Signal, heartbeat};
 pub use status::Status;
+pub use term::{Due, Term};
 pub use window::WindowLimits;
 
 use crate::config::StreamSettings;

@@ -1,7 +1,10 @@
 //! What is counted, in Prometheus' form.
 
+mod credentials;
+mod replica;
 mod websocket;
 
+pub use credentials::{Reason, Refused};
 pub use websocket::{Counted, How, Status, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};

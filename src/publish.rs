@@ -6,7 +6,7 @@ mod tests;
 
 pub use budget::{BodyBudget, Share, UsedUp};
 
-use crate::auth::{Access, Denied};
+use crate::auth::{Caller, Denied, Who};
 use crate::event::{Data, Feed, Message, Position};
 use crate::hub::{Entry, Hub};
 use crate::log::{Append, AppendError, Appended, LogError};
@@ -24,7 +24,6 @@ const FOLLOW: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Publisher {
     hub: Hub,
-    access: Arc<Access>,
     max_event_bytes: usize,
     max_publishes: usize,
     places: Arc<Semaphore>,
@@ -91,15 +90,9 @@ impl PublishError {
 
 impl Publisher {
     /// A door to the log that `hub` follows, for `max_publishes` at once.
-    pub fn new(
-        hub: Hub,
-        access: Arc<Access>,
-        max_event_bytes: usize,
-        max_publishes: usize,
-    ) -> Self {
+    pub fn new(hub: Hub, max_event_bytes: usize, max_publishes: usize) -> Self {
         Self {
             hub,
-            access,
             max_event_bytes,
             max_publishes,
             places: Arc::new(Semaphore::new(max_publishes)),
@@ -117,24 +110,22 @@ impl Publisher {
         &self.refused
     }
 
-    /// Whether this feed may be published to.
-    pub fn authorise(&self, feed: &Feed) -> Result<(), Denied> {
-        self.access.publish(feed)
-    }
-
-    /// Publishes a message. Success means that the log's promise holds for it, and that this replica has
-    /// followed it, or that the log has named its id.
+    /// Publishes a message, as the caller's. Success means that the log's promise holds for it, and that this replica
+    /// has followed it, or that the log has named its id.
     ///
-    /// Where everyone may publish, an error leaves out the log's own reasons, which name servers and streams.
+    /// To those of other machines an error leaves out the log's own reasons, which name servers and streams.
     pub async fn publish(
         &self,
-        message: Message,
+        caller: &Caller,
+        mut message: Message,
         idempotency_key: Option<String>,
     ) -> Result<Published, PublishError> {
+        caller.publish(&message.feed)?;
+        message.sender = caller.subject().map(Box::from);
         let published = self.authorised(message, idempotency_key).await;
-        published.map_err(|error| match *self.access {
-            Access::Local => error,
-            Access::Anonymous { .. } => error.without_reason(),
+        published.map_err(|error| match caller.who() {
+            Who::Local => error,
+            Who::Anonymous | Who::Known(_) => error.without_reason(),
         })
     }
 
@@ -143,7 +134,6 @@ impl Publisher {
         message: Message,
         idempotency_key: Option<String>,
     ) -> Result<Published, PublishError> {
-        self.authorise(&message.feed)?;
         self.validate(&message, idempotency_key.as_deref())?;
         let _place = self.place()?;
         let (feed, data) = (message.feed.clone(), message.data.clone());

@@ -16,6 +16,9 @@ use crate::event::{Data, Event, Position};
 use bytes::Bytes;
 use serde::Serialize;
 
+/// The type of what says that a token will soon have expired.
+pub const EXPIRING: &str = "hub:token-expiring";
+
 /// The form in which a reader is sent its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -84,8 +87,10 @@ pub enum Closing {
     Overload,
     /// It has not read enough of the log yet.
     Starting,
-    /// The log can't be reached, and is needed to tell what the client has missed.
+    /// The log can't be reached, and is needed to tell what the client has missed; or the keys of tokens.
     Unavailable,
+    /// The client's token has expired.
+    Token,
 }
 
 impl Closing {
@@ -96,6 +101,7 @@ impl Closing {
             Self::Overload => "overload",
             Self::Starting => "starting",
             Self::Unavailable => "unavailable",
+            Self::Token => "token",
         }
     }
 
@@ -151,6 +157,15 @@ pub fn closing(form: Form, retry_ms: u32, id: Option<&str>, reason: Closing) -> 
     match form {
         Form::Sse | Form::SseEnvelope => sse::closing(retry_ms, id, reason),
         Form::Lines => lines::said("hub:closing", id, &reason.json()),
+    }
+}
+
+/// Says that the token of a stream's client holds for so many seconds more.
+pub fn expiring(form: Form, id: Option<&str>, seconds: u64) -> String {
+    let data = format!("{{\"in\":{seconds}}}");
+    match form {
+        Form::Sse | Form::SseEnvelope => sse::said(EXPIRING, id, &data),
+        Form::Lines => lines::said(EXPIRING, id, &data),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The server that `publish` and `tail` talk to.
 
 use super::printable;
+use crate::auth::Secret;
 use anyhow::Context;
 use clap::Args;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use std::error::Error;
@@ -27,6 +29,15 @@ pub(super) struct Remote {
         value_parser = parse_url
     )]
     url: Url,
+
+    /// A token or an API key to show. Better given as a variable than on the command line.
+    #[arg(
+        long,
+        env = "TIDINGS_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<Secret>,
 }
 
 /// What is read of an RFC 9457 problem.
@@ -44,6 +55,9 @@ impl Remote {
             .tcp_keepalive(KEEPALIVE);
         if self.is_local() {
             client = client.no_proxy();
+        }
+        if let Some(token) = &self.token {
+            client = client.default_headers(authorization(token)?);
         }
         client.build().context("no HTTP client can be made")
     }
@@ -88,6 +102,14 @@ impl Remote {
     }
 }
 
+fn authorization(token: &Secret) -> anyhow::Result<HeaderMap> {
+    let value = format!("Bearer {}", token.expose().trim());
+    let mut value =
+        HeaderValue::try_from(value).context("--token is neither a token nor an API key")?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
 /// A server's address, and the path below which it is mounted if there is one.
 pub(super) fn parse_url(text: &str) -> Result<Url, String> {
     // `127.0.0.1:8080` is no URL, and `localhost:8080` is one of another kind.
@@ -128,7 +150,7 @@ mod tests {
 
     fn feeds(url: &str, feed: Option<&str>) -> String {
         let url = parse_url(url).unwrap();
-        Remote { url }.feeds(feed).into()
+        Remote { url, token: None }.feeds(feed).into()
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::{Cli, Serve, environment};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
-use crate::log::LogError;
 use clap::CommandFactory;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -22,6 +21,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let app = match App::bind(serve.settings) {
         Ok(app) => app,
         Err(StartError::Log(error)) => return Ok(wrong(&error)),
+        Err(StartError::Auth(error)) => return Ok(wrong(&error)),
         Err(error) => return Err(error.into()),
     };
     say_hello(&app, &nats, folder.as_deref())?;
@@ -43,8 +43,10 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
+    // It logs whole messages, and tokens come in them.
+    let filter = EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?);
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
@@ -72,7 +74,7 @@ pub(super) fn parse_filter(text: &str) -> Result<String, String> {
 
 /// A setting that can't be right, found where it is used: as wrong as one that does not parse.
 #[allow(clippy::print_stderr)] // what a shell user sees
-fn wrong(error: &LogError) -> ExitCode {
+fn wrong(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("tidings: {error}");
     ExitCode::from(2)
 }
@@ -101,6 +103,7 @@ fn audience(access: &Access) -> &'static str {
     match access {
         Access::Local => ", for this machine alone",
         Access::Anonymous { .. } => ", for everyone within the anonymous patterns",
+        Access::Nothing => ", for those who show a token or an API key",
     }
 }
 

@@ -5,6 +5,7 @@
 //! it had its own name resolved to this machine (DNS rebinding), its `Host`; those of its images and scripts
 //! have `Sec-Fetch-Site` alone.
 
+use super::origins::Origins;
 use super::problem::Problem;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -13,6 +14,7 @@ use http::header::{self, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
@@ -24,15 +26,15 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, if-none-match, last-event-id",
 );
 const EXPOSED_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag, retry-after, tidings-next, tidings-refused");
+    HeaderValue::from_static("etag, retry-after, tidings-next, tidings-refused, www-authenticate");
 
 /// Whose `Host` and `Origin` are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Callers {
-    /// Those of this machine: whoever reaches the server may do everything.
-    Loopback,
-    /// All: what may be done is meant for everyone, by way of whichever proxy and name.
-    Everyone,
+    /// Those of this machine, and pages that are allowed: whoever reaches the server may do everything.
+    Loopback(Arc<Origins>),
+    /// All: what may be done is meant for everyone, or takes credentials, by way of whichever proxy and name.
+    Everyone(Arc<Origins>),
 }
 
 /// Refuses callers from elsewhere, and answers CORS (Fetch, section 3.3) for the others.
@@ -41,9 +43,9 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let allowed = has_host(&request).and_then(|()| match callers {
-        Callers::Loopback => from_here(&request),
-        Callers::Everyone => Ok(()),
+    let allowed = has_host(&request).and_then(|()| match &callers {
+        Callers::Loopback(origins) => from_here(&request, origins),
+        Callers::Everyone(_) => Ok(()),
     });
     if let Err(problem) = allowed {
         return problem.into_response();
@@ -59,7 +61,7 @@ pub(super) async fn guard(
         false => next.run(request).await,
     };
     let headers = response.headers_mut();
-    allow_origin(headers, callers, origin);
+    allow_origin(headers, &callers, origin);
     if preflight {
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_METHODS,
@@ -77,16 +79,16 @@ pub(super) async fn guard(
     response
 }
 
-fn allow_origin(headers: &mut HeaderMap, callers: Callers, origin: Option<HeaderValue>) {
-    let allowed = match callers {
-        Callers::Everyone => Some(HeaderValue::from_static("*")),
-        Callers::Loopback => {
+fn allow_origin(headers: &mut HeaderMap, callers: &Callers, origin: Option<HeaderValue>) {
+    let allowed = match (callers, origin) {
+        (Callers::Everyone(origins), origin) => origins.allow(headers, origin),
+        (Callers::Loopback(_), origin) => {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
-            origin
+            let origin = origin.map(|one| headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, one));
+            origin.is_some()
         }
     };
-    if let Some(allowed) = allowed {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    if allowed {
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     }
 }
@@ -102,7 +104,7 @@ fn has_host(request: &Request) -> Result<(), Problem> {
     }
 }
 
-fn from_here(request: &Request) -> Result<(), Problem> {
+fn from_here(request: &Request, origins: &Origins) -> Result<(), Problem> {
     let headers = request.headers();
     let authority = request.uri().authority().map(Authority::as_str);
     let hosts = authority.into_iter().chain(texts(headers, header::HOST));
@@ -112,7 +114,7 @@ fn from_here(request: &Request) -> Result<(), Problem> {
         }
     }
     for origin in texts(headers, header::ORIGIN) {
-        if !is_origin_here(origin) {
+        if !is_origin_here(origin) && !origins.lists(origin) {
             return Err(refused("Origin", origin));
         }
     }
@@ -136,7 +138,7 @@ fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 fn refused(header: &str, value: &str) -> Problem {
     let value = value.escape_debug();
     let detail = format!(
-        "the {header} `{value}` is not of this machine: without authentication only loopback names are accepted, as in http://localhost:8080; what is meant for everyone is said with --anonymous-subscribe and --anonymous-publish"
+        "the {header} `{value}` is not of this machine: without authentication only loopback names are accepted, as in http://localhost:8080; what is meant for everyone is said with --anonymous-subscribe and --anonymous-publish, and other pages are named with --allow-origin"
     );
     Problem::new(StatusCode::FORBIDDEN, detail)
 }

@@ -1,5 +1,6 @@
 //! What a request for events says: which, from where on, and in which form.
 
+use super::credentials::ACCESS_TOKEN;
 use super::negotiate::{self, Media};
 use super::problem::Problem;
 use super::{Params, Service};
@@ -10,8 +11,8 @@ use http::{HeaderMap, StatusCode};
 use std::time::Duration;
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// What the URL of a request for events may say.
-const PARAMETERS: [&str; 8] = [
+/// What the URL of a request for events may say; the last where a URL may have a token.
+const PARAMETERS: [&str; 9] = [
     "feed",
     "after",
     "lastEventId",
@@ -20,6 +21,7 @@ const PARAMETERS: [&str; 8] = [
     "envelope",
     "wait",
     "limit",
+    ACCESS_TOKEN,
 ];
 /// Where to begin: the names of clients that add it when they come back, to a URL that may have our own, and our own.
 const AFTER: [&str; 3] = ["lastEventId", "lastEventID", "after"];
@@ -70,7 +72,11 @@ impl Asked {
             );
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
         };
-        params.check(&PARAMETERS)?;
+        let known = match service.credentials.in_query() {
+            true => &PARAMETERS[..],
+            false => &PARAMETERS[..PARAMETERS.len() - 1],
+        };
+        params.check(known)?;
         let parse = |text: &String| {
             text.parse::<Pattern>()
                 .map_err(|error| Problem::pattern(text, &error))

@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::publish::{receipt, text};
 use super::server::Cut;
 use super::{Params, Service};
+use crate::auth::Caller;
 use crate::publish::Publisher;
 use axum::Extension;
 use axum::body::Body;
@@ -26,6 +27,7 @@ const PIPELINE: usize = 64;
 
 pub(super) async fn many(
     State(service): State<Service>,
+    caller: Caller,
     params: Params,
     cut: Option<Extension<Cut>>,
     headers: HeaderMap,
@@ -44,7 +46,7 @@ pub(super) async fn many(
     let max = service.max_batch_bytes;
     let body = read(&service, &headers, body, max, "a batch").await?;
     let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
-    tokio::spawn(publish_lines(service.publisher, body, answer));
+    tokio::spawn(publish_lines(service.publisher, caller, body, answer));
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(ReceiverStream::new(results)),
@@ -103,7 +105,7 @@ impl Answer {
 
 /// Publishes lines for as long as somebody takes their results. A line begins once there is a place for its
 /// result, so that none that is under way has to wait for the client.
-async fn publish_lines(publisher: Publisher, body: Whole, answer: Answer) {
+async fn publish_lines(publisher: Publisher, caller: Caller, body: Whole, answer: Answer) {
     let Whole { bytes, share } = body;
     let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
     let gone = answer.results.clone();
@@ -113,7 +115,10 @@ async fn publish_lines(publisher: Publisher, body: Whole, answer: Answer) {
         Some(((line, place), (lines, answer)))
     });
     let publish = places
-        .map(|(line, place)| publish_line(publisher.clone(), line).map(|result| (place, result)))
+        .map(|(line, place)| {
+            let published = publish_line(publisher.clone(), caller.clone(), line);
+            published.map(|result| (place, result))
+        })
         .buffered(pipeline)
         .for_each(|(place, result)| {
             place.send(Ok(result));
@@ -142,12 +147,15 @@ fn lines(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
     .filter(|line| !line.trim_ascii().is_empty())
 }
 
-async fn publish_line(publisher: Publisher, line: Bytes) -> String {
+async fn publish_line(publisher: Publisher, caller: Caller, line: Bytes) -> String {
     let read = Members::parse(&line, WHAT)
         .and_then(Line::read)
         .and_then(|line| line.message(WHAT));
     let published = match read {
-        Ok((message, key)) => publisher.publish(message, key).await.map_err(Problem::from),
+        Ok((message, key)) => {
+            let published = publisher.publish(&caller, message, key).await;
+            published.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match published {

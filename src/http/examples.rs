@@ -7,8 +7,12 @@ use crate::event::Pattern;
 /// To read and to publish, as far as everyone may, from a server at `address`.
 pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
     let (pattern, feed) = match access {
-        Access::Local => (Some("orders.*".to_owned()), Some("orders.eu".to_owned())),
-        Access::Anonymous { subscribe, publish } => (
+        Access::Local | Access::Nothing => {
+            (Some("orders.*".to_owned()), Some("orders.eu".to_owned()))
+        }
+        Access::Anonymous {
+            subscribe, publish, ..
+        } => (
             subscribe.first().map(Pattern::to_string),
             publish.first().map(a_feed),
         ),
@@ -17,8 +21,12 @@ pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
         let name = in_url(name);
         format!("'http://{address}/feeds/{name}'")
     };
-    let read = pattern.map(|pattern| format!("curl -N {}", url(&pattern)));
-    let publish = feed.map(|feed| format!("curl -d '{{\"n\":1}}' {}", url(&feed)));
+    let shown = match access {
+        Access::Nothing => "-H \"Authorization: Bearer $TOKEN\" ",
+        Access::Local | Access::Anonymous { .. } => "",
+    };
+    let read = pattern.map(|pattern| format!("curl -N {shown}{}", url(&pattern)));
+    let publish = feed.map(|feed| format!("curl {shown}-d '{{\"n\":1}}' {}", url(&feed)));
     read.into_iter().chain(publish).collect()
 }
 
@@ -44,6 +52,7 @@ mod tests {
         let access = |subscribe: &[&str], publish: &[&str]| Access::Anonymous {
             subscribe: patterns(subscribe),
             publish: patterns(publish),
+            request: Vec::new(),
         };
         assert_eq!(
             examples(&access(&["public.>", "b"], &["in.*.>"]), "h:1"),

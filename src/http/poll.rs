@@ -8,7 +8,7 @@ use super::stream::{Ending, ended};
 use super::subscribe::{REFUSED, closing};
 use super::validator::Tag;
 use crate::event::Position;
-use crate::hub::{Joined, Reader, Signal};
+use crate::hub::{Joined, Reader, Signal, Term};
 use crate::wire::{Closing, Form};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -29,6 +29,7 @@ pub(super) async fn answer(
     asked: Asked,
     page: Page,
     headers: &HeaderMap,
+    term: Option<Term>,
 ) -> Result<Response, Problem> {
     if let Some(end) = *service.ending.borrow() {
         return Ok(refuse(end.reason));
@@ -40,13 +41,26 @@ pub(super) async fn answer(
             return Ok(refuse(closing(&refusal)));
         }
     };
-    let Some(found) = Found::gather(joined, page, service.ending.clone()).await else {
+    let Some(found) = Found::gather(joined, page, service.ending.clone(), term).await else {
         return Ok(refuse(Closing::Unavailable));
     };
-    Ok(match page.wait.is_zero() {
+    let mut response = match page.wait.is_zero() {
         true => found.tagged(headers),
         false => found.into_response(),
-    })
+    };
+    if service.credentials.are_taken() {
+        keep_private(response.headers_mut(), "private, no-cache");
+    }
+    Ok(response)
+}
+
+/// An answer that depends on who asks is for no cache that others share.
+pub(super) fn keep_private(headers: &mut HeaderMap, control: &'static str) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Authorization, Cookie"),
+    );
 }
 
 fn refuse(reason: Closing) -> Response {
@@ -77,7 +91,12 @@ struct Found {
 
 impl Found {
     /// Gathers a page. `None` where nothing can be said for now, as the log does not answer.
-    async fn gather(joined: Joined, page: Page, mut ending: Ending) -> Option<Self> {
+    async fn gather(
+        joined: Joined,
+        page: Page,
+        mut ending: Ending,
+        term: Option<Term>,
+    ) -> Option<Self> {
         // Its place is held for as long as it reads.
         let Joined {
             mut reader,
@@ -93,6 +112,7 @@ impl Found {
             ends: false,
         };
         let deadline = Instant::now() + page.wait;
+        let deadline = term.map_or(deadline, |term| term.ends.min(deadline));
         found.catch_up(&mut reader).await?;
         if found.count == 0 && !page.wait.is_zero() {
             found.wait(&mut reader, deadline, &mut ending).await?;

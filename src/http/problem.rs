@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457): the one place where errors become responses.
 
-use crate::auth::Denied;
+use crate::auth::{Denied, Unauthorized};
 use crate::event::{InvalidName, InvalidPatterns};
 use crate::log::{AppendError, RequestError};
 use crate::publish::{PublishError, UsedUp};
@@ -69,6 +69,7 @@ impl Problem {
             Closing::Unavailable => {
                 "the log can't be reached, and is needed to tell what comes after this id; come back later"
             }
+            Closing::Token => "the token has expired; come back with another one",
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
@@ -99,6 +100,12 @@ impl IntoResponse for Problem {
         let form = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, self.json()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, form);
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if self.close {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
@@ -125,7 +132,25 @@ impl From<InvalidPatterns> for Problem {
 
 impl From<Denied> for Problem {
     fn from(error: Denied) -> Self {
-        Self::new(StatusCode::FORBIDDEN, error.to_string())
+        Self::new(denied(&error), error.to_string())
+    }
+}
+
+/// Who has shown nothing may be someone who may.
+fn denied(error: &Denied) -> StatusCode {
+    match error.may_show {
+        true => StatusCode::UNAUTHORIZED,
+        false => StatusCode::FORBIDDEN,
+    }
+}
+
+impl From<Unauthorized> for Problem {
+    fn from(error: Unauthorized) -> Self {
+        let status = match error.is_passing() {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::UNAUTHORIZED,
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -153,7 +178,7 @@ impl From<RequestError> for Problem {
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         let status = match &error {
-            PublishError::Denied(_) => StatusCode::FORBIDDEN,
+            PublishError::Denied(error) => denied(error),
             PublishError::TooLarge { .. } | PublishError::Append(AppendError::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }

@@ -3,6 +3,7 @@
 use super::body::read;
 use super::problem::Problem;
 use super::{Name, Params, Service};
+use crate::auth::Caller;
 use crate::event::{EventType, Feed, InvalidMeta, Key, Message};
 use crate::publish::Published;
 use axum::body::Body;
@@ -22,6 +23,7 @@ struct Receipt<'a> {
 
 pub(super) async fn one(
     State(service): State<Service>,
+    caller: Caller,
     Name(name): Name,
     params: Params,
     headers: HeaderMap,
@@ -29,7 +31,7 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     params.check(&[])?;
     let feed = parse_feed(&name)?;
-    service.publisher.authorise(&feed)?;
+    caller.publish(&feed)?;
     let kind = match text(&headers, "event-type")? {
         Some(kind) => parse_kind(kind)?,
         None => EventType::default(),
@@ -47,7 +49,8 @@ pub(super) async fn one(
         content_type,
         ..Message::new(feed, body.bytes.clone())
     };
-    let published = service.publisher.publish(message, idempotency_key).await?;
+    let publisher = &service.publisher;
+    let published = publisher.publish(&caller, message, idempotency_key).await?;
     Ok((status(&published), json(receipt(&published))).into_response())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::StreamSettings;
 use crate::event::Position;
-use crate::hub::{Joined, Place, Reader, Signal, heartbeat};
+use crate::hub::{Due, Joined, Place, Reader, Signal, Term, heartbeat};
 use crate::wire::{self, Closing, Form};
 use bytes::Bytes;
 use std::time::Duration;
@@ -44,6 +44,7 @@ pub(super) struct Stream {
     ending: Ending,
     /// When it ends by itself, once that is known.
     ends: Option<Instant>,
+    term: Option<Term>,
     /// The last id told to the client, unless that was no position.
     told: Option<Position>,
     opening: Option<Bytes>,
@@ -58,6 +59,7 @@ impl Stream {
         form: Form,
         settings: StreamSettings,
         ending: Ending,
+        term: Option<Term>,
     ) -> Self {
         let opening = wire::opening(form, settings.retry(), Some(&joined.opening));
         Self {
@@ -67,6 +69,7 @@ impl Stream {
             settings,
             ending,
             ends: None,
+            term,
             told: joined.opening.parse().ok(),
             opening: Some(opening.into()),
             rest: None,
@@ -100,12 +103,9 @@ impl Stream {
         let (bytes, told) = tokio::select! {
             biased;
             reason = ended(&mut self.ending, &mut self.ends) => {
-                self.ended = true;
-                let id = self.told.map(|id| id.to_string());
-                let retry = self.settings.retry();
-                let closing = wire::closing(self.form, retry, id.as_deref(), reason);
-                (closing.into(), self.told)
+                (self.close(reason), self.told)
             }
+            due = due(&mut self.term) => (self.come_due(due), self.told),
             (signal, from) = heard => {
                 let piece = signal.piece(self.form, from);
                 self.rest = piece.next.map(|next| (signal, next));
@@ -117,6 +117,34 @@ impl Stream {
         };
         self.told = told;
         Some(bytes)
+    }
+}
+
+impl Stream {
+    /// Its last piece.
+    fn close(&mut self, reason: Closing) -> Bytes {
+        self.ended = true;
+        let id = self.told.map(|id| id.to_string());
+        let retry = self.settings.retry_after(reason);
+        wire::closing(self.form, retry, id.as_deref(), reason).into()
+    }
+
+    fn come_due(&mut self, due: Due) -> Bytes {
+        match due {
+            Due::Soon(seconds) => {
+                let id = self.told.map(|id| id.to_string());
+                wire::expiring(self.form, id.as_deref(), seconds).into()
+            }
+            Due::Over => self.close(Closing::Token),
+        }
+    }
+}
+
+/// The next that comes due of a caller's term, or never. Cancel-safe.
+pub(super) async fn due(term: &mut Option<Term>) -> Due {
+    match term {
+        Some(term) => term.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,7 +7,8 @@ use super::poll;
 use super::problem::Problem;
 use super::stream::Stream;
 use super::{Name, Params, Service};
-use crate::hub::{Handed, Joined, Refusal};
+use crate::auth::Caller;
+use crate::hub::{Handed, Joined, Refusal, Term};
 use crate::wire::{self, Closing, Form};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use std::convert::Infallible;
 
 pub(super) const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
@@ -29,41 +30,62 @@ pub(super) struct Way {
 
 pub(super) async fn one(
     State(service): State<Service>,
+    caller: Result<Caller, Problem>,
     way: Way,
     Name(name): Name,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let caller = known(caller)?;
     if params.get("feed").is_some() {
         return Err(Problem::bad_request(
             "the path names a pattern already; for several, use `/feeds?feed=P1&feed=P2`",
         ));
     }
-    subscribe(&service, way, vec![name], &params, &headers).await
+    subscribe(&service, caller, way, vec![name], &params, &headers).await
 }
 
 pub(super) async fn several(
     State(service): State<Service>,
+    caller: Result<Caller, Problem>,
     way: Way,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let patterns = params.all("feed").map(str::to_owned).collect();
-    subscribe(&service, way, patterns, &params, &headers).await
+    subscribe(&service, known(caller)?, way, patterns, &params, &headers).await
+}
+
+/// Who calls, or why that can't be told just now; fails where it will not be told later either.
+fn known(caller: Result<Caller, Problem>) -> Result<Result<Caller, Problem>, Problem> {
+    match caller {
+        Err(problem) if problem.status != StatusCode::SERVICE_UNAVAILABLE => Err(problem),
+        caller => Ok(caller),
+    }
 }
 
 async fn subscribe(
     service: &Service,
+    caller: Result<Caller, Problem>,
     way: Way,
     patterns: Vec<String>,
     params: &Params,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(service, &patterns, params, headers)?;
-    service.access.subscribe(&asked.patterns)?;
+    let caller = match (caller, asked.answer) {
+        (Ok(caller), _) => caller,
+        // The keys of tokens are not to be had: a browser's EventSource has to be kept alive until they are.
+        (Err(_), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
+            return Ok(refuse(service, &asked, form, Closing::Unavailable));
+        }
+        (Err(problem), _) => return Err(problem),
+    };
+    caller.subscribe(&asked.patterns)?;
+    let term = caller.expires().map(Term::new);
     match asked.answer {
-        Answer::Stream(form) => stream(service, way, asked, form).await,
-        Answer::Page(page) => poll::answer(service, asked, page, headers).await,
+        Answer::Stream(form) => stream(service, way, asked, form, term).await,
+        Answer::Page(page) => poll::answer(service, asked, page, headers, term).await,
     }
 }
 
@@ -72,6 +94,7 @@ async fn stream(
     way: Way,
     asked: Asked,
     form: Form,
+    term: Option<Term>,
 ) -> Result<Response, Problem> {
     if let Some(end) = *service.ending.borrow() {
         let mut response = refuse(service, &asked, form, end.reason);
@@ -81,7 +104,7 @@ async fn stream(
         return Ok(response);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => Ok(opened(form, body(service, joined, form, way))),
+        Ok(joined) => Ok(opened(form, body(service, joined, form, way, term))),
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
             Ok(refuse(service, &asked, form, closing(&refusal)))
@@ -101,9 +124,10 @@ impl<S: Sync> FromRequestParts<S> for Way {
 }
 
 /// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.
-fn body(service: &Service, joined: Joined, form: Form, way: Way) -> Body {
+fn body(service: &Service, joined: Joined, form: Form, way: Way, term: Option<Term>) -> Body {
     let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
-        let stream = Stream::new(joined, form, service.streams, service.ending.clone());
+        let ending = service.ending.clone();
+        let stream = Stream::new(joined, form, service.streams, ending, term);
         let pieces = stream.into_pieces();
         return match way.version {
             Version::HTTP_2 => Body::new(service.watch.body(pieces)),
@@ -123,6 +147,7 @@ fn body(service: &Service, joined: Joined, form: Form, way: Way) -> Body {
                 place: joined.place,
                 permit,
                 form,
+                term,
             }),
             Err(error) => {
                 tracing::error!(%error, "a socket can't be handed to a shard, and is closed")

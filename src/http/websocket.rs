@@ -3,7 +3,9 @@
 //! The request is checked here; tungstenite reads and writes the frames. One task serves a connection.
 
 mod answer;
+mod authority;
 mod connection;
+mod doing;
 mod ended;
 mod message;
 mod metered;
@@ -14,6 +16,7 @@ use super::Service;
 use super::handoff;
 use super::problem::Problem;
 use crate::metrics::Counted;
+use authority::Authority;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -41,12 +44,17 @@ const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const LETTERS_OF_NAME: usize = 16;
 
 pub(super) async fn open(State(service): State<Service>, request: Request) -> Response {
-    match accept(&request) {
-        Ok(accepted) => match upgrade(service, request, &accepted) {
-            Ok(response) => response,
-            Err(problem) => problem.into_response(),
-        },
-        Err(refused) => refused.into_response(),
+    let accepted = match accept(&request) {
+        Ok(accepted) => accepted,
+        Err(refused) => return refused.into_response(),
+    };
+    let authority = match Authority::of(&service, request.uri(), request.headers()).await {
+        Ok(authority) => authority,
+        Err(problem) => return problem.into_response(),
+    };
+    match upgrade(service, request, &accepted, authority) {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -173,10 +181,11 @@ fn upgrade(
     service: Service,
     mut request: Request,
     accepted: &Accepted,
+    authority: Authority,
 ) -> Result<Response, Problem> {
     let name = name()?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(serve(service, upgrade, name));
+    tokio::spawn(serve(service, upgrade, name, authority));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -203,7 +212,7 @@ fn name() -> Result<String, Problem> {
     Ok("c-".chars().chain(random.map(letter)).collect())
 }
 
-async fn serve(service: Service, upgrade: OnUpgrade, name: String) {
+async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Authority) {
     let (io, read) = match upgrade
         .await
         .map_err(|error| error.to_string())
@@ -220,7 +229,8 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String) {
     let max_message = service.max_event_bytes.div_ceil(3) * 4 + MESSAGE_ALLOWANCE;
     let io = Metered::new(io, service.bodies.share(), read.len(), max_message);
     let socket = Socket::new(io, read, max_message, counters).await;
-    Connection::new(service, name.into(), socket).run().await;
+    let connection = Connection::new(service, name.into(), socket, authority);
+    connection.run().await;
 }
 
 /// The connection itself, without hyper's buffers, and what these held.

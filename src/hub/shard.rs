@@ -13,12 +13,14 @@
 mod conn;
 mod frame;
 mod group;
+mod terms;
 mod thread;
 mod wheel;
 
 use super::bell::Ear;
 use super::reader::Reader;
 use super::signal::Signal;
+use super::term::Term;
 use super::{Place, Shared};
 use crate::config::StreamSettings;
 use crate::event::Position;
@@ -52,6 +54,8 @@ pub struct Handed {
     pub form: Form,
     /// The id that it was told, unless that was no position.
     pub told: Option<Position>,
+    /// How long it is served, if there is an end to that.
+    pub term: Option<Term>,
 }
 
 /// Has the kernel let go of what a client has not taken as soon as its socket is closed, and not keep it for

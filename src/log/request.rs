@@ -15,6 +15,8 @@ pub struct Ask {
     pub name: Feed,
     /// The connection that it came on.
     pub connection: Box<str>,
+    /// Whose it is, as far as that is known.
+    pub sender: Option<Box<str>>,
     /// The data's media type, if it was given.
     pub content_type: Option<Box<str>>,
     /// What it carries.

@@ -22,7 +22,7 @@ fn publisher() -> Publisher {
     };
     let hub = Hub::new(log, limits, Default::default());
     tokio::spawn(hub.clone().follow());
-    Publisher::new(hub, Arc::new(Access::Local), most, 1)
+    Publisher::new(hub, most, 1)
 }
 
 #[tokio::test]
@@ -30,7 +30,11 @@ async fn an_events_sequence_that_has_come_to_another_is_no_id_of_it() {
     let publisher = publisher();
     let (feed, data): (Feed, _) = ("a".parse().unwrap(), Data::Bytes("1".into()));
     let message = Message::new(feed.clone(), "1");
-    let id = publisher.publish(message, None).await.unwrap().id;
+    let id = publisher
+        .publish(&Caller::local(), message, None)
+        .await
+        .unwrap()
+        .id;
     let stored = |repeated| Appended {
         sequence: id.sequence(),
         repeated,

@@ -28,7 +28,7 @@ fn retry(retry_ms: u32) -> String {
     format!("retry: {retry_ms}\n")
 }
 
-fn said(kind: &str, id: Option<&str>, data: &str) -> String {
+pub(super) fn said(kind: &str, id: Option<&str>, data: &str) -> String {
     let mut out = String::new();
     field(&mut out, "event", kind);
     if let Some(id) = id {

@@ -11,7 +11,7 @@ mod requests;
 mod subscribing;
 
 use crate::replica::{Replica, within};
-use client::{Client, refusal};
+pub(crate) use client::{Client, refusal};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 

@@ -58,6 +58,21 @@ pub(super) fn connected(connection: &str) -> String {
     format!("{{\"type\":\"hub:connected\",\"data\":{{\"connection\":\"{connection}\"}}}}")
 }
 
+/// Says that the token holds for so many seconds more.
+pub(super) fn expiring(seconds: u64) -> String {
+    format!(
+        "{{\"type\":\"{}\",\"data\":{{\"in\":{seconds}}}}}",
+        wire::EXPIRING
+    )
+}
+
+/// The end of a subscription that a new token does not cover.
+pub(super) fn forbidden(subscription: &Ref) -> String {
+    format!(
+        "{{\"sub\":{subscription},\"type\":\"hub:closing\",\"data\":{{\"reason\":\"forbidden\"}}}}"
+    )
+}
+
 /// The last one, where the server ends it.
 pub(super) fn closing(reason: Closing) -> String {
     let reason = reason.as_str();

@@ -1,23 +1,20 @@
 //! One connection: its loop, and what it does for its client.
 
 use super::answer::{self, Answer};
+use super::authority::Authority;
 use super::ended::Ended;
-use super::message::{Asked, Op, Ref, Request, Subscribe, Unread, members};
+use super::message::{Asked, Op, Ref, Subscribe, Unread, members};
 use super::socket::{Incoming, Socket};
 use super::subscription::{Subscription, Subscriptions};
-use crate::event::{Data, Message};
 use crate::http::Service;
 use crate::http::problem::Problem;
 use crate::http::stream::ended;
 use crate::http::subscribe::closing;
 use crate::hub::{Joined, Refusal, Status};
-use crate::log::{Ask, Reply, RequestError};
-use crate::metrics::{Counted, How, Status as Failed};
-use crate::publish::Share;
+use crate::metrics::How;
 use crate::wire::Closing;
-use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -28,7 +25,7 @@ const UNREADABLE: usize = 1000;
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// What has been done.
-enum Done {
+pub(super) enum Done {
     Answer(Answer),
     /// A subscription is ready to begin.
     Joined(Ref, Subscribe, Result<Joined, Refusal>),
@@ -38,10 +35,11 @@ enum Done {
 
 /// A connection.
 pub(super) struct Connection {
-    service: Service,
-    id: Arc<str>,
-    socket: Socket,
-    subscriptions: Subscriptions,
+    pub(super) service: Service,
+    pub(super) id: Arc<str>,
+    pub(super) socket: Socket,
+    pub(super) authority: Authority,
+    pub(super) subscriptions: Subscriptions,
     /// What the client waits for.
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// How many messages in a row could not be read.
@@ -51,11 +49,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(service: Service, id: Arc<str>, socket: Socket) -> Self {
+    pub(super) fn new(
+        service: Service,
+        id: Arc<str>,
+        socket: Socket,
+        authority: Authority,
+    ) -> Self {
         Self {
             service,
             id,
             socket,
+            authority,
             subscriptions: Subscriptions::default(),
             under_way: FuturesUnordered::new(),
             unreadable: 0,
@@ -116,6 +120,7 @@ impl Connection {
     /// - a message of the client, unless as much is under way for it as may be;
     /// - something that it has asked for being done;
     /// - something that one of its subscriptions has to tell;
+    /// - the end of its token, or of the time to show one;
     /// - the time for a ping;
     /// - the time when it has been silent for too long.
     ///
@@ -136,6 +141,7 @@ impl Connection {
                     subscription.tell(heard, &mut self.socket).await?;
                     self.subscriptions.listen(subscription);
                 }
+                turn = self.authority.turn() => self.take_turn(turn).await?,
                 _ = pings.tick() => self.socket.ping().await?,
                 () = sleep_until(self.heard + settings.silence()), if listens => self.last_look().await?,
             }
@@ -206,10 +212,7 @@ impl Connection {
             Op::Unsubscribe(name) => return self.unsubscribe(&reference, &name).await,
             Op::Publish(message, key) => self.publish(&reference, *message, key),
             Op::Request(request) => self.request(&reference, request),
-            Op::Auth => Err(Problem::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "this server has no authentication: what may be done needs none",
-            )),
+            Op::Auth(token) => return self.authenticate(&reference, token.as_ref()).await,
         };
         let mut begun = match begun {
             Ok(begun) => begun,
@@ -246,135 +249,18 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
+    pub(super) async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
         match answer {
             Answer::Text(text) => self.socket.text(text).await,
             Answer::Binary(head, bytes) => self.socket.binary(&head, bytes).await,
         }
     }
 
-    async fn refuse(&mut self, reference: Option<&Ref>, problem: &Problem) -> Result<(), Ended> {
+    pub(super) async fn refuse(
+        &mut self,
+        reference: Option<&Ref>,
+        problem: &Problem,
+    ) -> Result<(), Ended> {
         self.answer(answer::error(reference, problem)).await
     }
-}
-
-/// What a client asks for: each begins something, or says why not.
-impl Connection {
-    fn subscribe(
-        &mut self,
-        name: &Ref,
-        asked: Subscribe,
-    ) -> Result<BoxFuture<'static, Done>, Problem> {
-        self.service.access.subscribe(&asked.patterns)?;
-        if self.subscriptions.has(name) {
-            let detail = format!("there is a subscription {name} already: unsubscribe it first");
-            return Err(Problem::new(StatusCode::CONFLICT, detail));
-        }
-        let max = self.service.websockets.max_subscriptions;
-        if self.subscriptions.len() >= max {
-            let detail = format!(
-                "there are {max} subscriptions on this connection, as many as there may be (--max-subscriptions); one subscription may have several patterns"
-            );
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail));
-        }
-        let (handle, registration) = AbortHandle::new_pair();
-        self.subscriptions.name(name.clone(), handle);
-        let (name, hub) = (name.clone(), self.service.hub.clone());
-        let joined = async move {
-            let joined = hub.join(asked.patterns.clone(), asked.start).await;
-            Done::Joined(name, asked, joined)
-        };
-        let joined = Abortable::new(joined, registration);
-        Ok(joined.map(|joined| joined.unwrap_or(Done::Nothing)).boxed())
-    }
-
-    async fn unsubscribe(&mut self, reference: &Ref, name: &Ref) -> Result<(), Ended> {
-        match self.subscriptions.end(name) {
-            Some(true) => {}
-            Some(false) => {
-                let detail = "it was unsubscribed before it had begun";
-                let problem = Problem::new(StatusCode::CONFLICT, detail);
-                self.refuse(Some(name), &problem).await?;
-            }
-            None => {
-                let detail = format!("there is no subscription {name} on this connection");
-                let problem = Problem::new(StatusCode::NOT_FOUND, detail);
-                return self.refuse(Some(reference), &problem).await;
-            }
-        }
-        self.answer(answer::result(reference, "{}")).await
-    }
-
-    fn publish(
-        &mut self,
-        reference: &Ref,
-        mut message: Message,
-        idempotency_key: Option<String>,
-    ) -> Result<BoxFuture<'static, Done>, Problem> {
-        let share = match &message.data {
-            Data::Bytes(data) => self.share(data.len())?,
-            Data::Oversize { .. } => self.share(0)?,
-        };
-        message.connection = Some((*self.id).into());
-        let publisher = self.service.publisher.clone();
-        let reference = reference.clone();
-        let published = async move {
-            let published = publisher.publish(message, idempotency_key).await;
-            drop(share);
-            Done::Answer(match published {
-                Ok(published) => answer::published(&reference, &published),
-                Err(failed) => answer::error(Some(&reference), &failed.into()),
-            })
-        };
-        Ok(published.boxed())
-    }
-
-    fn request(
-        &mut self,
-        reference: &Ref,
-        request: Request,
-    ) -> Result<BoxFuture<'static, Done>, Problem> {
-        self.service.access.request()?;
-        let share = self.share(request.data.len())?;
-        let ask = Ask {
-            name: request.name,
-            connection: (*self.id).into(),
-            content_type: request.content_type,
-            data: request.data,
-            timeout: request.timeout,
-        };
-        let (service, reference) = (self.service.clone(), reference.clone());
-        let asked = async move {
-            let replied = asked(&service, ask).await;
-            drop(share);
-            Done::Answer(match replied {
-                Ok(reply) => answer::replied(&reference, reply, request.binary),
-                Err(problem) => answer::error(Some(&reference), &problem),
-            })
-        };
-        Ok(asked.boxed())
-    }
-
-    /// A part of what all that is published may hold together.
-    fn share(&self, bytes: usize) -> Result<Share, Problem> {
-        let mut share = self.service.bodies.share();
-        share.resize(bytes)?;
-        Ok(share)
-    }
-}
-
-/// Asks a backend, and counts that.
-async fn asked(service: &Service, ask: Ask) -> Result<Reply, Problem> {
-    let counters = &service.websocket_counters;
-    let _under_way = Counted::new(&counters.requests);
-    let replied = service.hub.log().request(ask).await;
-    replied.map_err(|error: RequestError| {
-        let problem = Problem::from(error);
-        let status = problem.status.as_u16();
-        counters
-            .requests_failed
-            .get_or_create(&Failed { status })
-            .inc();
-        problem
-    })
 }

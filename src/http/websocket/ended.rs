@@ -46,6 +46,7 @@ impl Ended {
                     Closing::Overload | Closing::Starting | Closing::Unavailable => {
                         CloseCode::Again
                     }
+                    Closing::Token => CloseCode::Policy,
                 };
                 Some((code, reason.as_str().to_owned()))
             }

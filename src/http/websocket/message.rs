@@ -1,5 +1,6 @@
 //! The messages of a client, read into what they ask for.
 
+use crate::auth::Secret;
 use crate::event::{Feed, Message, Pattern, Patterns};
 use crate::http::asked::{MAX_LAST, after_id};
 use crate::http::line::{Line, Members, Payload};
@@ -38,7 +39,8 @@ pub(super) enum Op {
     /// A publish, with its idempotency key.
     Publish(Box<Message>, Option<String>),
     Request(Request),
-    Auth,
+    /// A token or an API key, or nothing.
+    Auth(Option<Secret>),
 }
 
 /// A subscription.
@@ -151,8 +153,8 @@ impl Op {
             "publish" => return publish(members, beside),
             "request" => Self::Request(Request::take(&mut members, beside)?),
             "auth" => {
-                members.take::<String>("token", "a string")?;
-                Self::Auth
+                let token: Option<String> = members.take("token", "a string")?;
+                Self::Auth(token.map(Secret::from))
             }
             op => {
                 let op = op.escape_debug();

@@ -3,8 +3,9 @@
 use super::ended::Ended;
 use super::message::{Ref, Subscribe};
 use super::socket::Socket;
+use crate::auth::Caller;
 use crate::config::StreamSettings;
-use crate::event::{Data, Event, Position};
+use crate::event::{Data, Event, Patterns, Position};
 use crate::hub::{Entry, Joined, Place, Reader, Signal};
 use crate::wire::{self, Form, Notice, Say};
 use bytes::Bytes;
@@ -19,6 +20,7 @@ pub(super) struct Subscription {
     name: Ref,
     /// What its messages begin with: its name.
     head: String,
+    patterns: Patterns,
     reader: Reader,
     _place: Place,
     /// The last id told to the client, unless that was no position.
@@ -39,6 +41,7 @@ pub(super) enum Heard {
 
 /// What is known of one by its name.
 struct Named {
+    patterns: Patterns,
     end: AbortHandle,
     has_begun: bool,
 }
@@ -64,15 +67,26 @@ impl Subscriptions {
     }
 
     /// Takes in the name of one that is still to begin, unless it is ended before.
-    pub(super) fn name(&mut self, name: Ref, end: AbortHandle) {
-        let has_begun = false;
-        self.named.insert(name, Named { end, has_begun });
+    pub(super) fn name(&mut self, name: Ref, patterns: Patterns, end: AbortHandle) {
+        let named = Named {
+            patterns,
+            end,
+            has_begun: false,
+        };
+        self.named.insert(name, named);
+    }
+
+    /// Those of which this caller may not read all.
+    pub(super) fn denied(&self, caller: &Caller) -> Vec<Ref> {
+        let denied = |named: &Named| caller.subscribe(&named.patterns).is_err();
+        let all = self.named.iter().filter(|(_, named)| denied(named));
+        all.map(|(name, _)| name.clone()).collect()
     }
 
     /// Ends one, of which nothing is heard after that; whether it had begun, or nothing where there is none of this
     /// name.
     pub(super) fn end(&mut self, name: &Ref) -> Option<bool> {
-        let Named { end, has_begun } = self.named.remove(name)?;
+        let Named { end, has_begun, .. } = self.named.remove(name)?;
         end.abort();
         Some(has_begun)
     }
@@ -80,9 +94,12 @@ impl Subscriptions {
     /// Begins to listen to one, or goes on.
     pub(super) fn listen(&mut self, subscription: Subscription) {
         let (end, registration) = AbortHandle::new_pair();
-        let has_begun = true;
-        let name = subscription.name.clone();
-        self.named.insert(name, Named { end, has_begun });
+        let named = Named {
+            patterns: subscription.patterns.clone(),
+            end,
+            has_begun: true,
+        };
+        self.named.insert(subscription.name.clone(), named);
         let next = Abortable::new(subscription.next().boxed(), registration);
         self.listening.push(next);
     }
@@ -110,6 +127,7 @@ impl Subscription {
         Self {
             name: name.clone(),
             head: format!("{{\"sub\":{name},"),
+            patterns: asked.patterns.clone(),
             told: joined.opening.parse().ok(),
             reader: joined.reader,
             _place: joined.place,

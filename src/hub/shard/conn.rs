@@ -2,7 +2,7 @@
 
 use super::wheel::Tick;
 use crate::event::Position;
-use crate::hub::Place;
+use crate::hub::{Place, Term};
 use crate::wire::Form;
 use bytes::Bytes;
 use mio::net::TcpStream;
@@ -33,6 +33,8 @@ pub(super) struct Conn {
     pub(super) took: Tick,
     /// When it is next looked at for a heartbeat.
     pub(super) due: Tick,
+    /// How long it is served, if there is an end to that.
+    pub(super) term: Option<Term>,
     /// Whether it is closed once the socket has taken what is left.
     pub(super) ending: bool,
     _place: Place,
@@ -55,6 +57,7 @@ impl Conn {
         socket: TcpStream,
         form: Form,
         told: Option<Position>,
+        term: Option<Term>,
         place: Place,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -68,6 +71,7 @@ impl Conn {
             spoke: 0,
             took: 0,
             due: 0,
+            term,
             ending: false,
             _place: place,
             _permit: permit,

@@ -3,6 +3,7 @@
 use super::conn::{Conn, Written};
 use super::frame::Frame;
 use super::group::Group;
+use super::terms::Ending;
 use super::wheel::{Tick, Wheel};
 use super::{Desk, Handed, Order, ShardStats, forget_unsent};
 use crate::config::StreamSettings;
@@ -16,7 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use slab::Slab;
 use socket2::SockRef;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -52,22 +53,9 @@ pub(super) struct Shard {
     ending: Option<Ending>,
     /// Connections that are to end, and when: the next is the last of them.
     departures: Vec<(Instant, u32)>,
+    /// When something comes due of the connections' terms.
+    pub(super) terms: BTreeSet<(Instant, u32)>,
     stopped: bool,
-}
-
-/// Why and over which time all connections are to end.
-#[derive(Clone, Copy)]
-struct Ending {
-    reason: Closing,
-    began: Instant,
-    spread: Duration,
-}
-
-impl Ending {
-    /// When one of them is to end.
-    fn moment(&self) -> Instant {
-        self.began + self.spread.mul_f64(fastrand::f64())
-    }
 }
 
 impl Shard {
@@ -95,6 +83,7 @@ impl Shard {
             unfinished: Vec::new(),
             ending: None,
             departures: Vec::new(),
+            terms: BTreeSet::new(),
             stopped: false,
         })
     }
@@ -125,6 +114,7 @@ impl Shard {
             }
             self.look_around();
             self.end_due();
+            self.look_at_terms();
         }
         let left = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
         left.for_each(|(_, conn)| forget_unsent(&SockRef::from(&conn.socket)));
@@ -146,7 +136,8 @@ impl Shard {
     fn pause(&self) -> Option<Duration> {
         let next = self.departures.last();
         let departure = next.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        self.wheel.pause().into_iter().chain(departure).min()
+        let due = departure.into_iter().chain(self.until_term());
+        self.wheel.pause().into_iter().chain(due).min()
     }
 
     fn on_event(&mut self, conn: usize, readable: bool, writable: bool) {
@@ -195,8 +186,9 @@ impl Shard {
             permit,
             form,
             told,
+            term,
         } = handed;
-        let conn = Conn::new(TcpStream::from_std(socket), form, told, place, permit);
+        let conn = Conn::new(TcpStream::from_std(socket), form, told, term, place, permit);
         let id = self.conns.insert(conn);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = &mut self.conns[id].socket;
@@ -214,6 +206,7 @@ impl Shard {
             let at = self.departures.partition_point(|one| *one > departure);
             self.departures.insert(at, departure);
         }
+        self.await_term(id);
         let group = self.alone(id, reader, form);
         self.advance(group);
     }
@@ -237,6 +230,7 @@ impl Shard {
 
     pub(super) fn close(&mut self, conn: usize) {
         self.leave_group(conn);
+        self.forget_term(conn);
         let mut conn = self.conns.remove(conn);
         if conn.is_blocked() {
             forget_unsent(&SockRef::from(&conn.socket));
@@ -302,11 +296,13 @@ impl Shard {
     }
 
     /// Tells a client that its stream ends, and closes it once the socket has taken that.
-    fn end(&mut self, conn: usize, reason: Closing) {
+    pub(super) fn end(&mut self, conn: usize, reason: Closing) {
         self.leave_group(conn);
+        self.forget_term(conn);
         let known = &mut self.conns[conn];
         let id = known.told.map(|id| id.to_string());
-        let closing = wire::closing(known.form, self.settings.retry(), id.as_deref(), reason);
+        let retry = self.settings.retry_after(reason);
+        let closing = wire::closing(known.form, retry, id.as_deref(), reason);
         let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
         last.extend_from_slice(LAST_CHUNK);
         match known.finish(last.into(), self.tick) {
@@ -382,13 +378,18 @@ impl Shard {
         };
         let live = group.reader.as_mut().and_then(Reader::live_position);
         let (bytes, told) = heartbeat(group.form, live, known.told);
-        // Nothing has to be sent anew after it: it has no id to go back to.
+        self.conns[conn].told = told;
+        self.say(conn, &bytes);
+    }
+
+    /// Sends a connection that has a group something beside events. Nothing has to be sent anew after it: it has no id to
+    /// go back to.
+    pub(super) fn say(&mut self, conn: usize, bytes: &[u8]) {
         let frame = Frame::new(vec![Part {
-            chunk: Chunk::new(&bytes),
+            chunk: Chunk::new(bytes),
             id: None,
             is_gap: false,
         }]);
-        self.conns[conn].told = told;
         self.write(conn, &frame);
     }
 }

@@ -22,7 +22,7 @@ const MAX_CONTENT_TYPE_BYTES: usize = 255;
 const EVENT_TYPE: &str = "Event-Type";
 const EVENT_KEY: &str = "Event-Key";
 pub(super) const CONTENT_TYPE: &str = "Content-Type";
-const SENDER: &str = "Tidings-Sender";
+pub(super) const SENDER: &str = "Tidings-Sender";
 pub(super) const CONNECTION: &str = "Tidings-Connection";
 /// What JetStream compares over the whole stream to know a repeat.
 const MESSAGE_ID: &str = "Nats-Msg-Id";

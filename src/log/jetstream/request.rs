@@ -3,7 +3,7 @@
 use super::Shared;
 use super::headers::pairs;
 use super::link::Failure;
-use super::message::{CONNECTION, CONTENT_TYPE, allowed};
+use super::message::{CONNECTION, CONTENT_TYPE, SENDER, allowed};
 use crate::event::Feed;
 use crate::log::{Ask, REQUESTS, Reply, RequestError};
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
@@ -52,6 +52,7 @@ fn subject(shared: &Shared, name: &Feed) -> Result<String, RequestError> {
 fn headers(ask: &Ask) -> Result<(HeaderMap, usize), RequestError> {
     let all = [
         (CONNECTION, Some(&*ask.connection)),
+        (SENDER, ask.sender.as_deref()),
         (CONTENT_TYPE, ask.content_type.as_deref()),
     ];
     let mut map = HeaderMap::new();

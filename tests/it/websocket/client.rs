@@ -3,11 +3,12 @@
 use crate::replica::{Replica, within};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// A connection.
 pub(crate) struct Client {
@@ -56,6 +57,34 @@ impl Client {
             socket,
             id: String::new(),
         }
+    }
+
+    /// Connects with these headers, and takes in what the server says first; or the status that it refuses with.
+    pub(crate) async fn open(replica: &Replica, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        Self::to(replica.address, headers).await
+    }
+
+    /// The same to whatever listens there.
+    pub(crate) async fn to(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let tcp = within("a connection", TcpStream::connect(address)).await;
+        let mut request = format!("ws://{address}/ws")
+            .into_client_request()
+            .expect("a request");
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a name");
+            let value = HeaderValue::from_str(value).expect("a value");
+            request.headers_mut().insert(name, value);
+        }
+        let opened = tokio_tungstenite::client_async(request, tcp.expect("a connection"));
+        let socket = match within("an answer", opened).await {
+            Ok((socket, _)) => socket,
+            Err(Error::Http(response)) => return Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        };
+        let id = String::new();
+        let mut client = Self { socket, id };
+        assert_eq!(client.text().await["type"], "hub:connected");
+        Ok(client)
     }
 
     pub(crate) async fn send(&mut self, message: &Value) {

@@ -72,6 +72,7 @@ impl Bench {
         socket.set_nonblocking(true).unwrap();
         let conn = self.shard.conns.vacant_key();
         self.shard.admit(Handed {
+            term: None,
             socket,
             reader,
             place,

@@ -1,0 +1,298 @@
+//! From credentials to who calls.
+
+#[cfg(test)]
+mod tests;
+
+use super::Access;
+use super::api_key::{self, ApiKeys, InvalidApiKey};
+use super::caller::Caller;
+use super::claims::Claims;
+use super::grants::{ClaimGrant, Grants, Permissions};
+use super::jwks::Jwks;
+use super::jwt::{Expected, MAX_TOKEN_BYTES, Verifier};
+use super::key::{InvalidKey, Key};
+use super::secret::{Secret, UnreadableFile};
+use super::unauthorized::Unauthorized;
+use crate::config::AuthSettings;
+use std::path::PathBuf;
+
+/// Tells who calls. Without any authentication in the settings, everyone is one of whom nothing is known.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    tokens: Option<Verifier>,
+    api_keys: ApiKeys,
+    granted: Granted,
+    /// What those may do who show nothing; `None` where they have to.
+    nobody: Option<Caller>,
+}
+
+/// What a valid token is granted beside what it says itself.
+#[derive(Clone, Debug, Default)]
+struct Granted {
+    all: Permissions,
+    by_claim: Vec<ClaimGrant>,
+}
+
+/// Settings of authentication that can't be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// A file can't be read.
+    #[error(transparent)]
+    File(#[from] UnreadableFile),
+    /// A key is none.
+    #[error("the key of --{option}{} can't be used: {error}", shown(path))]
+    Key {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: Option<PathBuf>,
+        /// Why.
+        error: InvalidKey,
+    },
+    /// An API key is none.
+    #[error("--{option}{}: {error}", shown(path))]
+    ApiKey {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: Option<PathBuf>,
+        /// Why.
+        error: InvalidApiKey,
+    },
+    /// The issuer's keys would come over an open line.
+    #[error(
+        "--jwks-url has to be https (http only on this machine): who can change what comes from there can sign tokens"
+    )]
+    JwksUrl,
+    /// No HTTP client can be made.
+    #[error("no HTTP client can be made for --jwks-url: {0}")]
+    Client(String),
+    /// An option that needs another.
+    #[error(
+        "--{option} is for tokens, and there is no key for them: give --jwt-key, --jwt-key-file or --jwks-url"
+    )]
+    NoKey {
+        /// The option.
+        option: &'static str,
+    },
+    /// An issuer that is not named.
+    #[error("--jwks-url needs --jwt-issuer: what `iss` is in the tokens that its keys sign")]
+    NoIssuer,
+    /// An issuer's keys sign tokens for others too.
+    #[error(
+        "--jwks-url needs --jwt-audience: an issuer signs tokens for many services, and each would be taken (--jwt-audience '*' does take all)"
+    )]
+    NoAudience,
+    /// An algorithm that nothing can be done with.
+    #[error("--jwt-algorithms has {0}, which none of the keys is for")]
+    NoKeyFor(String),
+    /// A key that is left with no algorithm.
+    #[error(
+        "--jwt-algorithms leaves the key of --{option}{} with none of its own: {own}",
+        shown(path)
+    )]
+    NoAlgorithm {
+        /// The option.
+        option: &'static str,
+        /// The file.
+        path: Option<PathBuf>,
+        /// What it could be used with.
+        own: String,
+    },
+    /// A cookie's name that is none.
+    #[error("--jwt-cookie is no name of a cookie (RFC 6265, section 4.1.1)")]
+    Cookie,
+}
+
+fn shown(path: &Option<PathBuf>) -> String {
+    let path = path.as_ref().map(|path| format!(" {}", path.display()));
+    path.unwrap_or_default()
+}
+
+impl Authenticator {
+    /// One that does as the settings say. `access` is what those may do of whom nothing is known. With authentication
+    /// [`Access::Local`] is none: who shows nothing is refused, on this machine too. Begins to fetch an issuer's keys,
+    /// for which it needs a tokio runtime.
+    pub fn new(settings: &AuthSettings, access: &Access) -> Result<Self, AuthError> {
+        settings.check()?;
+        let tokens = verifier(settings)?;
+        let api_keys = api_keys(settings)?;
+        let is_open = tokens.is_none() && api_keys.is_empty();
+        let nobody = match access {
+            Access::Local | Access::Nothing if !is_open => None,
+            access if is_open => Some(Caller::from(access)),
+            access => Some(Caller::from(access).who_may_show_more()),
+        };
+        Ok(Self {
+            tokens,
+            api_keys,
+            granted: Granted {
+                all: Permissions {
+                    subscribe: settings.grant_subscribe.clone(),
+                    publish: settings.grant_publish.clone(),
+                    request: settings.grant_request.clone(),
+                    admin: false,
+                },
+                by_claim: settings.grant_claim.clone(),
+            },
+            nobody,
+        })
+    }
+
+    /// Whether there is anything to show.
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_none() && self.api_keys.is_empty()
+    }
+
+    /// Whether something may be done without showing anything.
+    pub fn takes_nothing(&self) -> bool {
+        self.nobody.is_some()
+    }
+
+    /// Who calls with this token or API key, or without any. Where there is no authentication, what is shown is left
+    /// alone: it may be meant for a proxy in front.
+    pub async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
+        let Some(shown) = shown.filter(|_| !self.is_open()) else {
+            return self.nobody.clone().ok_or(Unauthorized::Missing);
+        };
+        if shown.len() > MAX_TOKEN_BYTES {
+            return Err(Unauthorized::TooLong(shown.len()));
+        }
+        if let Some(key) = self.api_keys.find(shown) {
+            return Ok(Caller::known(Some(key.name()), key.grants(), None));
+        }
+        match &self.tokens {
+            Some(tokens) if shown.contains('.') => {
+                let token = tokens.verify(shown).await?;
+                let grants = self.granted.to(&token.claims)?;
+                let subject = token.claims.text("sub").filter(|sub| !sub.is_empty());
+                // It goes into headers of NATS messages, as the events' sender.
+                if subject
+                    .as_ref()
+                    .is_some_and(|sub| sub.contains(char::is_control))
+                {
+                    return Err(Unauthorized::WrongKind("sub"));
+                }
+                Ok(Caller::known(
+                    subject.as_deref(),
+                    grants,
+                    Some(token.expires),
+                ))
+            }
+            tokens => Err(Unauthorized::Unknown(tokens.is_some())),
+        }
+    }
+}
+
+impl Granted {
+    /// What a token's own claim grants, and the settings.
+    fn to(&self, claims: &Claims) -> Result<Grants, Unauthorized> {
+        let mut grants = Grants::default();
+        if let Some(own) = claims.get("tidings") {
+            Permissions::of_claim(own)?.grant(claims, &mut grants);
+        }
+        self.all.grant(claims, &mut grants);
+        let held = self
+            .by_claim
+            .iter()
+            .filter(|one| claims.has(&one.claim, &one.value));
+        held.for_each(|one| one.permissions.grant(claims, &mut grants));
+        Ok(grants)
+    }
+}
+
+fn verifier(settings: &AuthSettings) -> Result<Option<Verifier>, AuthError> {
+    if !settings.has_tokens() {
+        return Ok(None);
+    }
+    let keys = keys(settings)?;
+    for algorithm in &settings.jwt_algorithms {
+        let is_secret = format!("{algorithm:?}").starts_with("HS");
+        let fetched = settings.jwks_url.is_some() && !is_secret;
+        if !fetched && !keys.iter().any(|key| key.algorithms().contains(algorithm)) {
+            return Err(AuthError::NoKeyFor(format!("{algorithm:?}")));
+        }
+    }
+    let jwks = match &settings.jwks_url {
+        Some(url) => Some(Jwks::new(url, settings.jwt_algorithms.clone())?),
+        None => None,
+    };
+    if let Some(jwks) = &jwks {
+        jwks.start();
+    }
+    let expected = Expected {
+        issuers: settings.jwt_issuer.clone(),
+        audiences: settings.jwt_audience.clone(),
+    };
+    Ok(Some(Verifier {
+        keys,
+        jwks,
+        expected,
+    }))
+}
+
+/// The keys that are given, each with those of its algorithms that are allowed.
+fn keys(settings: &AuthSettings) -> Result<Vec<Key>, AuthError> {
+    let mut all = Vec::new();
+    if let Some(text) = &settings.jwt_key {
+        all.extend(keys_of(settings, "jwt-key", None, text)?);
+    }
+    for path in &settings.jwt_key_file {
+        let text = Secret::read(path)?;
+        all.extend(keys_of(
+            settings,
+            "jwt-key-file",
+            Some(path.clone()),
+            &text,
+        )?);
+    }
+    Ok(all)
+}
+
+fn keys_of(
+    settings: &AuthSettings,
+    option: &'static str,
+    path: Option<PathBuf>,
+    text: &Secret,
+) -> Result<Vec<Key>, AuthError> {
+    let allowed = &settings.jwt_algorithms;
+    let mut keys = match Key::read(text) {
+        Ok(keys) => keys,
+        Err(error) => {
+            return Err(AuthError::Key {
+                option,
+                path,
+                error,
+            });
+        }
+    };
+    for key in keys.iter_mut().filter(|_| !allowed.is_empty()) {
+        let own = format!("{:?}", key.algorithms());
+        key.narrow(|one| allowed.contains(&one));
+        if key.algorithms().is_empty() {
+            return Err(AuthError::NoAlgorithm { option, path, own });
+        }
+    }
+    Ok(keys)
+}
+
+fn api_keys(settings: &AuthSettings) -> Result<ApiKeys, AuthError> {
+    let wrong = |option, path| {
+        move |error| AuthError::ApiKey {
+            option,
+            path,
+            error,
+        }
+    };
+    let mut all = Vec::new();
+    for text in &settings.api_key {
+        let key = text.expose().trim().parse();
+        all.push(key.map_err(wrong("api-key", None))?);
+    }
+    if let Some(path) = &settings.api_keys_file {
+        let text = Secret::read(path)?;
+        let keys = api_key::read_lines(text.expose());
+        all.extend(keys.map_err(wrong("api-keys-file", Some(path.clone())))?);
+    }
+    ApiKeys::new(all).map_err(wrong("api-key", None))
+}

@@ -1,0 +1,191 @@
+//! An issuer's public keys, from where it serves them (RFC 7517, section 5).
+//!
+//! They are fetched at the start, every [`REFRESH`], and when a token names a key that is not among them: an issuer that
+//! changes its keys need not be waited for. Two fetches are [`FLOOR`] apart at least, whatever callers send. When the
+//! issuer can't be reached, the keys that are there go on being used.
+
+#[cfg(test)]
+mod tests;
+
+use super::authenticator::AuthError;
+use super::key::{Algorithm, Key, read_jwks};
+use super::unauthorized::Unauthorized;
+use crate::config::without_user;
+use parking_lot::Mutex;
+use reqwest::{Client, Url, redirect};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// After how long keys are fetched anew, behind those who come meanwhile.
+pub const REFRESH: Duration = Duration::from_secs(600);
+/// After how long a caller waits for that: keys that nobody has asked for in so long may have been taken back.
+pub const STALE: Duration = Duration::from_secs(3600);
+/// How far two fetches are apart at least.
+pub const FLOOR: Duration = Duration::from_secs(10);
+/// How long a fetch may take.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer that is read, in bytes.
+pub const MAX_BYTES: usize = 256 << 10;
+
+/// The keys of one issuer.
+#[derive(Debug)]
+pub struct Jwks {
+    url: Url,
+    client: Client,
+    /// The algorithms that its keys may be used with; empty for all that they are for.
+    allowed: Vec<Algorithm>,
+    held: Mutex<Held>,
+    /// One fetch at a time.
+    turn: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    keys: Option<(Arc<Vec<Key>>, Instant)>,
+    tried: Option<Instant>,
+    is_failing: bool,
+}
+
+impl Jwks {
+    /// Those at `url`; none are fetched yet. It is `https`, or `http` on this machine.
+    pub fn new(url: &Url, allowed: Vec<Algorithm>) -> Result<Arc<Self>, AuthError> {
+        let is_local = is_local(url);
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
+            return Err(AuthError::JwksUrl);
+        }
+        let mut client = Client::builder()
+            .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
+            .timeout(TIMEOUT)
+            // Whom it sends elsewhere is not whom the settings name.
+            .redirect(redirect::Policy::none());
+        if is_local {
+            client = client.no_proxy();
+        }
+        let client = client
+            .build()
+            .map_err(|error| AuthError::Client(error.to_string()))?;
+        Ok(Arc::new(Self {
+            url: url.clone(),
+            client,
+            allowed,
+            held: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+        }))
+    }
+
+    /// The keys, among them one with this `kid` if the issuer has it. Waits for the issuer only where there are none,
+    /// none such, or none but old ones.
+    pub async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Result<Arc<Vec<Key>>, Unauthorized> {
+        if let Some((keys, age)) = self.held()
+            && age < STALE
+            && keys.iter().any(|key| key.is_meant(kid))
+        {
+            if age >= REFRESH {
+                self.start();
+            }
+            return Ok(keys);
+        }
+        self.start();
+        // Never closed. Who has the turn is about to answer, or has.
+        drop(self.turn.acquire().await);
+        let held = self.held().map(|(keys, _)| keys);
+        held.ok_or(Unauthorized::Unavailable)
+    }
+
+    /// Begins to fetch them, unless that is under way, or was done a moment ago. A task of its own: a caller who goes
+    /// away must not take it with him. Needs a tokio runtime.
+    pub fn start(self: &Arc<Self>) {
+        let Ok(turn) = self.turn.clone().try_acquire_owned() else {
+            return;
+        };
+        let mut held = self.held.lock();
+        if held.tried.is_some_and(|tried| tried.elapsed() < FLOOR) {
+            return;
+        }
+        held.tried = Some(Instant::now());
+        drop(held);
+        let jwks = self.clone();
+        tokio::spawn(async move {
+            let fetched = jwks.fetch().await;
+            jwks.take(fetched);
+            drop(turn);
+        });
+    }
+
+    fn held(&self) -> Option<(Arc<Vec<Key>>, Duration)> {
+        let held = self.held.lock();
+        let (keys, since) = held.keys.as_ref()?;
+        Some((keys.clone(), since.elapsed()))
+    }
+
+    fn take(&self, fetched: Result<Vec<Key>, String>) {
+        let mut held = self.held.lock();
+        let was_failing = held.is_failing;
+        held.is_failing = fetched.is_err();
+        let stale = held.keys.is_some();
+        let url = without_user(self.url.as_str());
+        match fetched {
+            Ok(keys) => {
+                held.keys = Some((Arc::new(keys), Instant::now()));
+                if was_failing {
+                    tracing::info!(url, "the keys of the tokens' issuer are fetched again");
+                }
+            }
+            Err(error) if !was_failing => {
+                tracing::warn!(
+                    url,
+                    error,
+                    stale,
+                    "the keys of the tokens' issuer can't be fetched"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn fetch(&self) -> Result<Vec<Key>, String> {
+        let readable = |error: reqwest::Error| cause(&error.without_url());
+        let sent = self.client.get(self.url.clone()).send().await;
+        let mut response = sent.map_err(readable)?;
+        if response.status() != http::StatusCode::OK {
+            return Err(format!("the answer is {}", response.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(readable)? {
+            if body.len() + chunk.len() > MAX_BYTES {
+                return Err(format!("the answer has over {MAX_BYTES} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut keys = read_jwks(&body).map_err(|error| error.to_string())?;
+        if !self.allowed.is_empty() {
+            for key in &mut keys {
+                key.narrow(|one| self.allowed.contains(&one));
+            }
+            keys.retain(|key| !key.algorithms().is_empty());
+        }
+        match keys.is_empty() {
+            true => Err("none of its keys is for an algorithm of --jwt-algorithms".to_owned()),
+            false => Ok(keys),
+        }
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// What is at the bottom of an error: that says most.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

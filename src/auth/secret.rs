@@ -1,0 +1,138 @@
+//! What is not to be shown.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The largest file that is read as a secret, keys or grants, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// A text that is never in a log, a debug output or an answer. What needs it asks for it by name:
+/// [`Secret::expose`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What a file holds, without the line end that editors and `echo` leave. It has to be text, and at most a MiB.
+    pub fn read(path: &Path) -> Result<Self, UnreadableFile> {
+        let unreadable = |reason: String| UnreadableFile {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = read(path).map_err(|error| unreadable(error.to_string()))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(unreadable(format!("it has over {MAX_FILE_BYTES} bytes")));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| {
+            unreadable("it is no text; binary secrets are written as `base64:…`".to_owned())
+        })?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        Ok(Self(line.to_owned()))
+    }
+}
+
+/// As much of a file as may be, and a byte more.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} can't be read: {reason}", path.display())]
+pub struct UnreadableFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Why not, without what it holds.
+    pub reason: String,
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// Takes any text: an error of the command line would show it.
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let secret = Secret::from("hunter2".to_owned());
+        assert_eq!(
+            format!("{:?} {:#?}", Some(&secret), [&secret])
+                .matches("hunter2")
+                .count(),
+            0
+        );
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_file_is_read_without_its_last_line_end_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for (held, expected) in [
+            ("a b ", "a b "),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("", ""),
+        ] {
+            std::fs::write(&path, held).unwrap();
+            assert_eq!(Secret::read(&path).unwrap().expose(), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_not_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(
+            Secret::read(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("key can't be read")
+        );
+        std::fs::write(&path, b"hunter\xff").unwrap();
+        let error = Secret::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("base64:") && !error.contains("hunter"),
+            "{error}"
+        );
+        std::fs::write(&path, vec![b'a'; (1 << 20) + 1]).unwrap();
+        assert!(
+            Secret::read(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("over 1048576 bytes")
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Why credentials are refused.
+
+use super::grants::InvalidClaim;
+use super::jwt::MAX_TOKEN_BYTES;
+
+/// Credentials that show nothing of who calls. Says what was wrong, and never quotes them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthorized {
+    /// None, where nothing is meant for everyone.
+    #[error("this takes credentials: a token or an API key, as `Authorization: Bearer …`")]
+    Missing,
+    /// Too long to be looked at.
+    #[error("the credentials have {0} bytes; at most {MAX_TOKEN_BYTES} are taken")]
+    TooLong(usize),
+    /// No API key that is known, and not in the form of a token.
+    #[error("the credentials are no API key that is known{}", if *.0 { ", and no token: one has three parts, joined by dots" } else { "" })]
+    Unknown(bool),
+    /// A part of a token that can't be read.
+    #[error("the token's {0}")]
+    Malformed(&'static str),
+    /// An algorithm that is not allowed, or that the token's key is not for.
+    #[error("the token's `alg` is not allowed for its key")]
+    Algorithm,
+    /// No key has its `kid`.
+    #[error("the token's `kid` names no key that is known")]
+    UnknownKey,
+    /// The signature is not the key's.
+    #[error("the token's signature does not match any key that it may be signed with")]
+    Signature,
+    /// A claim that has to be there.
+    #[error("the token has no claim `{0}`")]
+    NoClaim(&'static str),
+    /// A claim of the wrong kind.
+    #[error("the token's claim `{0}` is not of the right kind")]
+    WrongKind(&'static str),
+    /// Past its `exp`, by so many seconds.
+    #[error("the token has expired, {0} s ago")]
+    Expired(u64),
+    /// Before its `nbf`, by so many seconds.
+    #[error("the token is not valid before {0} s from now")]
+    Early(u64),
+    /// Another issuer's.
+    #[error("the token's claim `iss` is not an issuer whose tokens are taken here (--jwt-issuer)")]
+    Issuer,
+    /// Meant for others.
+    #[error("the token's claim `aud` does not name this service (--jwt-audience)")]
+    Audience,
+    /// Its own permissions can't be used.
+    #[error("the token can't be used: {0}")]
+    Permissions(#[from] InvalidClaim),
+    /// The issuer's keys could not be fetched yet: no fault of the caller's, who may come back.
+    #[error("the keys of the tokens' issuer can't be fetched now; come back later")]
+    Unavailable,
+}
+
+impl Unauthorized {
+    /// The reason in a word, as it is counted.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::TooLong(_) | Self::Malformed(_) => "malformed",
+            Self::Unknown(_) => "unknown",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "key",
+            Self::Signature => "signature",
+            Self::NoClaim(_) | Self::WrongKind(_) | Self::Permissions(_) => "claims",
+            Self::Expired(_) => "expired",
+            Self::Early(_) => "early",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Whether the same credentials may be taken a little later: then the answer is 503 and not 401.
+    pub fn is_passing(&self) -> bool {
+        *self == Self::Unavailable
+    }
+}

@@ -1,0 +1,236 @@
+//! Who calls: the credentials that a request bears.
+
+use super::origins::Origins;
+use super::problem::Problem;
+use super::{Params, Service};
+use crate::auth::{Access, AuthError, Authenticator, Caller, Secret, Unauthorized};
+use crate::config::AuthSettings;
+use crate::metrics::{Reason, Refused};
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, header};
+
+/// The parameter of a URL that may have a token (RFC 6750, section 2.3).
+pub(super) const ACCESS_TOKEN: &str = "access_token";
+
+/// Where credentials may stand in a request, and who they show.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    authenticator: Authenticator,
+    cookie: Option<String>,
+    query: bool,
+    origins: Origins,
+    refused: Refused,
+}
+
+/// Where in a request credentials were.
+enum Place {
+    Sent(Secret),
+    /// Sent by a browser for whichever page.
+    Cookie(Secret),
+}
+
+impl Credentials {
+    /// Those that the settings name. `access` is what may be done without, and `allow_origin` names whose pages may use
+    /// the server.
+    pub(crate) fn new(
+        settings: &AuthSettings,
+        access: &Access,
+        allow_origin: Vec<String>,
+    ) -> Result<Self, AuthError> {
+        let cookie = settings.jwt_cookie.clone();
+        Ok(Self {
+            authenticator: Authenticator::new(settings, access)?,
+            origins: Origins::new(allow_origin, cookie.is_some()),
+            cookie,
+            query: settings.jwt_query,
+            refused: Refused::default(),
+        })
+    }
+
+    /// Whether any are taken at all.
+    pub(crate) fn are_taken(&self) -> bool {
+        !self.authenticator.is_open()
+    }
+
+    /// Whether something may be done without any.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.authenticator.takes_nothing()
+    }
+
+    /// Whether a URL may have one.
+    pub(super) fn in_query(&self) -> bool {
+        self.query
+    }
+
+    pub(super) fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// Those that were refused.
+    pub(crate) fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
+    /// Who shows this, or nothing.
+    pub(super) async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
+        let caller = self.authenticator.caller(shown).await;
+        if let Err(error) = &caller {
+            let reason = error.label();
+            self.refused.get_or_create(&Reason { reason }).inc();
+        }
+        caller
+    }
+
+    /// What a request shows. A cookie is taken where no page of elsewhere can have had it sent; for what is `safe` that
+    /// takes less.
+    pub(super) fn shown(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        method: &Method,
+        safe: bool,
+    ) -> Result<Option<Secret>, Problem> {
+        if !self.are_taken() {
+            return Ok(None);
+        }
+        match self.place(uri, headers, method)? {
+            None => Ok(None),
+            Some(Place::Sent(secret)) => Ok(Some(secret)),
+            Some(Place::Cookie(secret)) => {
+                self.origins.check_cookie(uri, headers, safe)?;
+                Ok(Some(secret))
+            }
+        }
+    }
+
+    fn place(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        method: &Method,
+    ) -> Result<Option<Place>, Problem> {
+        if let Some(secret) = bearer(headers)? {
+            return Ok(Some(Place::Sent(secret)));
+        }
+        if self.query
+            && matches!(*method, Method::GET | Method::HEAD)
+            && let Some(secret) = in_query(uri)?
+        {
+            return Ok(Some(Place::Sent(secret)));
+        }
+        let cookie = self.cookie.as_ref().and_then(|name| cookie(headers, name));
+        Ok(cookie.map(Place::Cookie))
+    }
+}
+
+/// A token in the header `Authorization` (RFC 6750, section 2.1). Other schemes may be meant for a proxy.
+fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::bad_request(
+            "a request has one `Authorization` header at most",
+        ));
+    }
+    let text = value.to_str().map_err(|_| {
+        Problem::bad_request("the header `Authorization` has other characters than ASCII has")
+    })?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    let token = scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+    Ok(token.map(|token| Secret::from(token.to_owned())))
+}
+
+/// A token in the URL's query (RFC 6750, section 2.3).
+fn in_query(uri: &Uri) -> Result<Option<Secret>, Problem> {
+    let params = Params::read(uri)?;
+    let mut tokens = params.all(ACCESS_TOKEN);
+    let token = tokens.next();
+    match tokens.next() {
+        Some(_) => Err(Problem::bad_request(
+            "the query has `access_token` more than once",
+        )),
+        None => Ok(token.map(|token| Secret::from(token.to_owned()))),
+    }
+}
+
+/// A token in a cookie (RFC 6265, section 4.2.1), the first of its name. One that is empty is none.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
+    let fields = headers.get_all(header::COOKIE).iter();
+    let mut pairs = fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(one, value)| *one == name && !value.is_empty())?;
+    let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    Some(Secret::from(unquoted.unwrap_or(value).to_owned()))
+}
+
+impl FromRequestParts<Service> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        let safe = parts.method.is_safe();
+        let credentials = &service.credentials;
+        let shown = credentials.shown(&parts.uri, &parts.headers, &parts.method, safe)?;
+        let caller = credentials.caller(shown.as_ref().map(Secret::expose)).await;
+        caller.map_err(Problem::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in all {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn text(secret: Option<Secret>) -> Option<String> {
+        secret.map(|secret| secret.expose().to_owned())
+    }
+
+    #[test]
+    fn a_bearer_token_is_taken_and_other_schemes_are_let_pass() {
+        let of = |value| text(bearer(&headers(&[("authorization", value)])).unwrap());
+        assert_eq!(of("Bearer a.b.c").as_deref(), Some("a.b.c"));
+        assert_eq!(of("bEARER  a.b.c ").as_deref(), Some("a.b.c"));
+        assert_eq!(of("Bearer").as_deref(), Some(""));
+        assert_eq!(of("Basic dTpw"), None);
+        assert_eq!(of("Bearers a"), None);
+        let twice = headers(&[("authorization", "Bearer a"), ("authorization", "Basic b")]);
+        assert_eq!(bearer(&twice).unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_cookie_is_taken_by_its_whole_name() {
+        let of = |value| text(cookie(&headers(&[("cookie", value)]), "token"));
+        assert_eq!(of("a=b; token=x.y=; c").as_deref(), Some("x.y="));
+        assert_eq!(of("token=\"x\"").as_deref(), Some("x"));
+        assert_eq!(of("token=; token=x; token=y").as_deref(), Some("x"));
+        for none in ["xtoken=x", "token", "Token=x", ""] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_query_has_one_token() {
+        let of = |uri| in_query(&Uri::from_static(uri)).map(text);
+        assert_eq!(
+            of("/?a=b&access_token=x.y").unwrap().as_deref(),
+            Some("x.y")
+        );
+        assert_eq!(of("/?a=b").unwrap(), None);
+        assert_eq!(
+            of("/?access_token=x&access_token=y").unwrap_err().status,
+            400
+        );
+    }
+}

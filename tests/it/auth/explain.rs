@@ -1,0 +1,94 @@
+//! Why one does, or does not, receive something.
+
+use super::{api_key, bearer, guarded, publish, right, token};
+use crate::call::{Answer, get};
+use crate::replica::Replica;
+use serde_json::json;
+
+async fn explain(replica: &Replica, shown: &str, feed: &str, more: &[(&str, &str)]) -> Answer {
+    let shown = bearer(shown);
+    let headers = [&[("Authorization", shown.as_str())], more].concat();
+    get(replica, &format!("/explain?feed={feed}"), &headers).await
+}
+
+#[tokio::test]
+async fn it_names_the_grant_and_how_far_the_events_reach() {
+    let replica = guarded(&[]).await;
+    publish(&replica, &right(), "a.b", "1").await;
+    let id = publish(&replica, &right(), "a.c", "2").await;
+    let answer = explain(&replica, &right(), "a.*", &[]).await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let told = answer.json();
+    assert_eq!(
+        told["subscribe"],
+        json!({"allowed": true, "grant": "a.>"}),
+        "{told}"
+    );
+    assert!(told["publish"].is_null(), "{told}");
+    assert_eq!(
+        (&told["caller"]["subject"], &told["caller"]["kind"]),
+        (&json!("ann"), &json!("known"))
+    );
+    let events = &told["events"];
+    assert_eq!(
+        (
+            &events["newest"],
+            &events["window"]["head"],
+            &events["log"]["last"]
+        ),
+        (&json!(id), &json!(id), &json!(id)),
+        "{told}"
+    );
+    assert_eq!(told["limits"]["max_patterns"], 100);
+    let told = explain(&replica, &right(), "a.b", &[]).await.json();
+    assert_eq!(
+        told["publish"],
+        json!({"allowed": true, "grant": "a.>"}),
+        "{told}"
+    );
+    assert_ne!(told["events"]["newest"], json!(id));
+    let named = told["replica"].as_str().expect("a name");
+    assert!(get(&replica, "/metrics", &[]).await.text.contains(named));
+}
+
+#[tokio::test]
+async fn it_tells_nothing_of_what_one_may_not_read() {
+    let replica = guarded(&[]).await;
+    publish(&replica, &right(), "a.b", "1").await;
+    let told = explain(&replica, &token(&json!({})), "a.b", &[])
+        .await
+        .json();
+    assert_eq!(told["subscribe"]["allowed"], false);
+    let reason = told["subscribe"]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("`a.b`"), "{reason}");
+    assert!(told["events"].is_null(), "{told}");
+    get(&replica, "/explain?feed=a.b", &[]).await.problem(401);
+    explain(&replica, "x.y.z", "a.b", &[]).await.problem(401);
+    explain(&replica, &right(), "a..b", &[]).await.problem(400);
+}
+
+#[tokio::test]
+async fn an_operator_may_ask_of_someone_elses_token() {
+    let (key, record) = api_key("operator", "admin");
+    let replica = guarded(&["--api-key", &record]).await;
+    let other = right();
+    let more = [("Tidings-Explain-Token", other.as_str())];
+    let told = explain(&replica, &key, "a.b", &more).await.json();
+    assert_eq!(told["caller"]["subject"], "ann");
+    assert_eq!(told["subscribe"]["allowed"], true);
+    explain(&replica, &right(), "a.b", &more).await.problem(403);
+    let expired = token(&json!({"exp": 1}));
+    let more = [("Tidings-Explain-Token", expired.as_str())];
+    let told = explain(&replica, &key, "a.b", &more).await.json();
+    let reason = told["caller"]["refused"].as_str().expect("a reason");
+    assert!(reason.contains("expired"), "{reason}");
+    assert_eq!(told["subscribe"]["allowed"], false);
+}
+
+#[tokio::test]
+async fn without_authentication_everything_is_allowed_by_no_grant() {
+    let replica = Replica::start(&[]).await;
+    let told = get(&replica, "/explain?feed=a.b", &[]).await.json();
+    assert_eq!(told["caller"], json!({"kind": "local"}));
+    assert_eq!(told["subscribe"], json!({"allowed": true}));
+}
