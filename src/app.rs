@@ -44,6 +44,9 @@ const SPREAD: f64 = 0.8;
 /// The part of it after which the listener is closed though streams are open still; the rest is for requests.
 const LISTENING: f64 = 0.9;
 
+/// What an envelope takes at most beside its data: names, types and keys have their bounds.
+const ENVELOPE: usize = 16 << 10;
+
 /// Why a replica can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -107,6 +110,7 @@ impl App {
         let access = Arc::new(access(&settings)?);
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
+        let pages = page_budget(&limits);
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
         let log = log(
             settings.data,
@@ -143,6 +147,7 @@ impl App {
             connections.clone(),
             &publisher,
             bodies.clone(),
+            pages.clone(),
         )
         .with_websockets(&websockets);
         let ending = watch::Sender::new(None);
@@ -162,6 +167,7 @@ impl App {
             max_batch_bytes: limits.max_batch_bytes,
             body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
             bodies,
+            pages,
         };
         Ok(Self {
             server,
@@ -260,6 +266,12 @@ fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
         true => Err(StartError::PublishBytes { bytes, body }),
         false => Ok(BodyBudget::new(bytes)),
     }
+}
+
+/// What pages may hold: at least the largest event as JSON, each of whose bytes may take six there.
+fn page_budget(limits: &LimitSettings) -> BodyBudget {
+    let event = limits.max_event_bytes.saturating_mul(6);
+    BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
 }
 
 fn log(

@@ -10,6 +10,7 @@ mod handoff;
 mod health;
 mod line;
 mod negotiate;
+mod page;
 mod poll;
 mod problem;
 mod publish;
@@ -65,6 +66,7 @@ pub(crate) struct Service {
     pub(crate) max_batch_bytes: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) bodies: BodyBudget,
+    pub(crate) pages: BodyBudget,
 }
 
 /// All routes.

@@ -63,7 +63,7 @@ async fn subscribe(
     service.access.subscribe(&asked.patterns)?;
     match asked.answer {
         Answer::Stream(form) => stream(service, way, asked, form).await,
-        Answer::Page(page) => poll::answer(service, asked, page, headers).await,
+        Answer::Page(page) => poll::answer(service, way.version, asked, page, headers).await,
     }
 }
 
