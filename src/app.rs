@@ -5,7 +5,7 @@ use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, S
 use crate::http::{Drain, End, Server, Service, Stall, Watch, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Connections, HubCounters, Metrics, WebSocketCounters};
+use crate::metrics::{Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
 use crate::wire::Closing;
 use axum::Router;
@@ -146,8 +146,10 @@ impl App {
             hub.log().clone(),
             connections.clone(),
             &publisher,
-            bodies.clone(),
-            pages.clone(),
+            Budgets {
+                bodies: bodies.clone(),
+                pages: pages.clone(),
+            },
         )
         .with_websockets(&websockets);
         let ending = watch::Sender::new(None);

@@ -3,7 +3,7 @@
 mod log;
 mod websocket;
 
-pub use websocket::{Counted, How, Status, WebSocketCounters};
+pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};
 use crate::log::Log;
@@ -70,6 +70,15 @@ impl Connections {
     }
 }
 
+/// What may be held at once of bodies.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// Of publishes.
+    pub bodies: BodyBudget,
+    /// Of the answers of polls.
+    pub pages: BodyBudget,
+}
+
 /// All metrics of a replica.
 #[derive(Debug)]
 pub struct Metrics {
@@ -85,8 +94,7 @@ impl Metrics {
         log: Log,
         connections: Connections,
         publisher: &Publisher,
-        bodies: BodyBudget,
-        pages: BodyBudget,
+        budgets: Budgets,
     ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
         let mut count =
@@ -140,20 +148,19 @@ impl Metrics {
         count(
             "publish_bytes_refused",
             "Bodies of publishes refused because --publish-bytes was used up",
-            bodies.refused(),
+            budgets.bodies.refused(),
         );
         count(
             "page_bytes_refused",
             "Polls told to come back because --page-bytes was used up",
-            pages.refused(),
+            budgets.pages.refused(),
         );
         registry.register_collector(Box::new(Looked {
             usage,
             shards,
             log,
             connections,
-            bodies,
-            pages,
+            budgets,
         }));
         Self { registry }
     }
@@ -173,8 +180,7 @@ struct Looked<F> {
     shards: Arc<Shards>,
     log: Log,
     connections: Connections,
-    bodies: BodyBudget,
-    pages: BodyBudget,
+    budgets: Budgets,
 }
 
 impl<F> fmt::Debug for Looked<F> {
@@ -195,13 +201,13 @@ impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
             &mut encoder,
             "publish_bytes",
             "Bytes that the bodies of publishes under way hold",
-            self.bodies.held() as u64,
+            self.budgets.bodies.held() as u64,
         )?;
         gauge(
             &mut encoder,
             "page_bytes",
             "Bytes that the answers of polls hold until they are sent",
-            self.pages.held() as u64,
+            self.budgets.pages.held() as u64,
         )?;
         self.usage(&mut encoder)?;
         self.fan_out(&mut encoder)?;

@@ -5,6 +5,7 @@
 mod answer;
 mod connection;
 mod ended;
+mod frames;
 mod message;
 mod metered;
 mod socket;
@@ -218,8 +219,8 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String) {
     let counters = service.websocket_counters.clone();
     let _open = Counted::new(&counters.open);
     let max_message = service.max_event_bytes.div_ceil(3) * 4 + MESSAGE_ALLOWANCE;
-    let io = Metered::new(io, service.bodies.share(), read.len(), max_message);
-    let socket = Socket::new(io, read, max_message, counters).await;
+    let io = Metered::new(io, &read, service.bodies.share(), max_message);
+    let socket = Socket::new(io, max_message, counters).await;
     Connection::new(service, name.into(), socket).run().await;
 }
 

@@ -12,7 +12,7 @@ use crate::http::stream::ended;
 use crate::http::subscribe::closing;
 use crate::hub::{Joined, Refusal, Status};
 use crate::log::{Ask, Reply, RequestError};
-use crate::metrics::{Counted, How, Status as Failed};
+use crate::metrics::{Counted, How, RequestFailure};
 use crate::publish::Share;
 use crate::wire::Closing;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
@@ -46,7 +46,7 @@ pub(super) struct Connection {
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// How many messages in a row could not be read.
     unreadable: usize,
-    /// When something last came from the client.
+    /// When a message last came from the client, or could not be waited for.
     heard: Instant,
 }
 
@@ -129,6 +129,7 @@ impl Connection {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let listens = self.under_way.len() < settings.max_outstanding;
+            let silent_at = self.silent_at();
             tokio::select! {
                 incoming = self.socket.next(), if listens => self.hear(incoming?).await?,
                 Some(done) = self.under_way.next() => self.finish(done).await?,
@@ -137,12 +138,19 @@ impl Connection {
                     self.subscriptions.listen(subscription);
                 }
                 _ = pings.tick() => self.socket.ping().await?,
-                () = sleep_until(self.heard + settings.silence()), if listens => self.last_look().await?,
+                () = sleep_until(silent_at), if listens => self.last_look().await?,
             }
             if !listens {
                 self.heard = Instant::now();
+            } else if self.under_way.len() >= settings.max_outstanding {
+                self.service.websocket_counters.outstanding_full.inc();
             }
         }
+    }
+
+    /// When the client has been silent for too long, unless something of a message comes before.
+    fn silent_at(&self) -> Instant {
+        self.heard.max(self.socket.came()) + self.service.websockets.silence()
     }
 
     /// Sends those away who come to a replica that can't serve them.
@@ -160,6 +168,7 @@ impl Connection {
     async fn last_look(&mut self) -> Result<(), Ended> {
         match self.socket.next().now_or_never() {
             Some(incoming) => self.hear(incoming?).await,
+            None if self.silent_at() > Instant::now() => Ok(()),
             None => Err(Ended::policy("the client is silent, and answers no ping")),
         }
     }
@@ -183,6 +192,7 @@ impl Connection {
             Incoming::Sign => return self.socket.flush().await,
         };
         drop(incoming);
+        self.socket.shrink().await?;
         match asked {
             Ok(Asked { reference, op }) => {
                 self.unreadable = 0;
@@ -273,6 +283,8 @@ impl Connection {
         }
         let max = self.service.websockets.max_subscriptions;
         if self.subscriptions.len() >= max {
+            let refused = &self.service.websocket_counters.subscriptions_refused;
+            refused.inc();
             let detail = format!(
                 "there are {max} subscriptions on this connection, as many as there may be (--max-subscriptions); one subscription may have several patterns"
             );
@@ -374,7 +386,7 @@ async fn asked(service: &Service, ask: Ask) -> Result<Reply, Problem> {
         let status = problem.status.as_u16();
         counters
             .requests_failed
-            .get_or_create(&Failed { status })
+            .get_or_create(&RequestFailure { status })
             .inc();
         problem
     })
