@@ -5,7 +5,7 @@ use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, S
 use crate::http::{Credentials, Drain, End, Server, Service, Stall, Watch, examples, router};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Connections, HubCounters, Metrics, WebSocketCounters};
+use crate::metrics::{Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
 use crate::wire::Closing;
 use axum::Router;
@@ -43,6 +43,9 @@ pub enum Shutdown {
 const SPREAD: f64 = 0.8;
 /// The part of it after which the listener is closed though streams are open still; the rest is for requests.
 const LISTENING: f64 = 0.9;
+
+/// What an envelope takes at most beside its data: names, types and keys have their bounds.
+const ENVELOPE: usize = 16 << 10;
 
 /// Why a replica can't start.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,7 @@ impl App {
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
+        let pages = page_budget(&limits);
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
         let log = log(
             settings.data,
@@ -143,7 +147,10 @@ impl App {
             hub.log().clone(),
             connections.clone(),
             &publisher,
-            bodies.clone(),
+            Budgets {
+                bodies: bodies.clone(),
+                pages: pages.clone(),
+            },
         )
         .with_websockets(&websockets)
         .with_credentials(credentials.refused())
@@ -169,6 +176,7 @@ impl App {
             head_timeout,
             body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
             bodies,
+            pages,
         };
         Ok(Self {
             server,
@@ -273,6 +281,12 @@ fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
         true => Err(StartError::PublishBytes { bytes, body }),
         false => Ok(BodyBudget::new(bytes)),
     }
+}
+
+/// What pages may hold: at least the largest event as JSON, each of whose bytes may take six there.
+fn page_budget(limits: &LimitSettings) -> BodyBudget {
+    let event = limits.max_event_bytes.saturating_mul(6);
+    BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
 }
 
 fn log(

@@ -13,6 +13,7 @@ mod health;
 mod line;
 mod negotiate;
 mod origins;
+mod page;
 mod poll;
 mod problem;
 mod publish;
@@ -74,6 +75,7 @@ pub(crate) struct Service {
     pub(crate) head_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) bodies: BodyBudget,
+    pub(crate) pages: BodyBudget,
 }
 
 /// All routes.

@@ -30,7 +30,7 @@ pub use join::{Joined, NO_ID, Refusal, Start};
 pub use reader::Reader;
 pub(crate) use shard::forget_unsent;
 pub use shard::{Handed, ShardStats, Shards};
-pub use signal::{Events, Piece, Signal, heartbeat};
+pub use signal::{Events, Piece, Signal, Told, heartbeat};
 pub use status::Status;
 pub use term::{Due, Term};
 pub use window::WindowLimits;

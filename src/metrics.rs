@@ -1,14 +1,15 @@
 //! What is counted, in Prometheus' form.
 
 mod credentials;
+mod log;
 mod replica;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
-pub use websocket::{Counted, How, Status, WebSocketCounters};
+pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};
-use crate::log::{DiskCounters, Held, Log, LogCounters};
+use crate::log::Log;
 use crate::publish::{BodyBudget, Publisher};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -72,6 +73,15 @@ impl Connections {
     }
 }
 
+/// What may be held at once of bodies.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// Of publishes.
+    pub bodies: BodyBudget,
+    /// Of the answers of polls.
+    pub pages: BodyBudget,
+}
+
 /// All metrics of a replica.
 #[derive(Debug)]
 pub struct Metrics {
@@ -87,7 +97,7 @@ impl Metrics {
         log: Log,
         connections: Connections,
         publisher: &Publisher,
-        bodies: BodyBudget,
+        budgets: Budgets,
     ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
         let mut count =
@@ -120,7 +130,7 @@ impl Metrics {
         );
         count(
             "stalled",
-            "Connections, and streams over HTTP/2, closed because their client took nothing for --stall-timeout",
+            "Connections, and streams and polls over HTTP/2, closed because their client took nothing for --stall-timeout",
             &hub.stalled,
         );
         count(
@@ -141,14 +151,19 @@ impl Metrics {
         count(
             "publish_bytes_refused",
             "Bodies of publishes refused because --publish-bytes was used up",
-            bodies.refused(),
+            budgets.bodies.refused(),
+        );
+        count(
+            "page_bytes_refused",
+            "Polls told to come back because --page-bytes was used up",
+            budgets.pages.refused(),
         );
         registry.register_collector(Box::new(Looked {
             usage,
             shards,
             log,
             connections,
-            bodies,
+            budgets,
         }));
         Self { registry }
     }
@@ -168,7 +183,7 @@ struct Looked<F> {
     shards: Arc<Shards>,
     log: Log,
     connections: Connections,
-    bodies: BodyBudget,
+    budgets: Budgets,
 }
 
 impl<F> fmt::Debug for Looked<F> {
@@ -189,11 +204,17 @@ impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
             &mut encoder,
             "publish_bytes",
             "Bytes that the bodies of publishes under way hold",
-            self.bodies.held() as u64,
+            self.budgets.bodies.held() as u64,
+        )?;
+        gauge(
+            &mut encoder,
+            "page_bytes",
+            "Bytes that the answers of polls hold until they are sent",
+            self.budgets.pages.held() as u64,
         )?;
         self.usage(&mut encoder)?;
         self.fan_out(&mut encoder)?;
-        self.log(&mut encoder)
+        log::log(&mut encoder, &self.log)
     }
 }
 
@@ -294,83 +315,6 @@ impl<F: Fn() -> Usage> Looked<F> {
             sum(|stats| &stats.blocked),
         )
     }
-
-    fn log(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        if let Some(held) = self.log.held() {
-            own(to, held)?;
-        }
-        if let Log::Disk(log) = &self.log {
-            disk(to, &log.counters())?;
-        }
-        match self.log.counters() {
-            Some(counters) => from_nats(to, &counters),
-            None => Ok(()),
-        }
-    }
-}
-
-fn from_nats(to: &mut DescriptorEncoder<'_>, log: &LogCounters) -> Result<(), fmt::Error> {
-    counter(
-        to,
-        "log_skipped_subjects",
-        "Messages on a NATS subject that is no valid feed",
-        log.skipped_subjects.load(Relaxed),
-    )?;
-    counter(
-        to,
-        "log_dropped_types",
-        "Events from NATS whose type may not be sent",
-        log.dropped_types.load(Relaxed),
-    )?;
-    counter(
-        to,
-        "log_dropped_keys",
-        "Events from NATS whose key may not be sent",
-        log.dropped_keys.load(Relaxed),
-    )?;
-    counter(
-        to,
-        "log_unreadable_messages",
-        "NATS messages that had to be fetched singly, for their headers or subject",
-        log.unreadable_messages.load(Relaxed),
-    )
-}
-
-fn own(to: &mut DescriptorEncoder<'_>, held: Held) -> Result<(), fmt::Error> {
-    gauge(
-        to,
-        "log_events",
-        "Events in the log of this server",
-        held.events,
-    )?;
-    gauge(to, "log_bytes", "Bytes of these events", held.bytes)?;
-    counter(
-        to,
-        "log_keys_forgotten",
-        "Idempotency keys forgotten before their time because of --memory-keys",
-        held.keys_forgotten,
-    )
-}
-
-fn disk(to: &mut DescriptorEncoder<'_>, counters: &DiskCounters) -> Result<(), fmt::Error> {
-    counter(
-        to,
-        "log_commits",
-        "Transactions of the log on disk, each with one wait for the disk",
-        counters.commits.get(),
-    )?;
-    counter(
-        to,
-        "log_failures",
-        "Transactions and reads of the log on disk that failed",
-        counters.failures.get(),
-    )?;
-    counter(
-        to,
-        "log_damaged_reads",
-        "Reads of the log on disk that met damaged events",
-        counters.damaged.get(),
-    )
 }
 
 fn gauge(

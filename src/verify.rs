@@ -1,4 +1,4 @@
-//! Holds a deployment to its promise: publishes numbered events, reads them in every way there is, and reports
+//! Holds a deployment to its promise: publishes numbered events, reads them over SSE, JSON lines and polls, and reports
 //! each that was lost, doubled, altered or out of order without a word.
 //!
 //! Whatever fails meanwhile is normal life: readers come back for ever, publishers repeat under the same key.

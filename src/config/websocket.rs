@@ -12,8 +12,8 @@ pub struct WebSocketSettings {
     #[arg(long, env = "TIDINGS_MAX_SUBSCRIPTIONS", value_name = "N", default_value_t = 100, value_parser = RangedU64ValueParser::<usize>::new().range(1..=u32::MAX.into()))]
     pub max_subscriptions: usize,
 
-    /// Publishes and requests of one WebSocket that may be under way at once. Its next message is read once one of them
-    /// has been answered.
+    /// Publishes, requests and beginning subscriptions of one WebSocket that may be under way at once. Nothing more is
+    /// read of it until one of them has been answered.
     #[arg(long, env = "TIDINGS_MAX_OUTSTANDING", value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=u32::MAX.into()))]
     pub max_outstanding: usize,
 

@@ -77,19 +77,25 @@ impl Asked {
             false => &PARAMETERS[..PARAMETERS.len() - 1],
         };
         params.check(known)?;
-        let parse = |text: &String| {
-            text.parse::<Pattern>()
-                .map_err(|error| Problem::pattern(text, &error))
-        };
-        let patterns = patterns.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let patterns = self::patterns(patterns, service.max_patterns)?;
         let (start, id) = start(params, headers)?;
         Ok(Self {
-            patterns: Patterns::new(patterns, service.max_patterns)?,
+            patterns,
             start,
             id,
             answer: answer(media, params)?,
         })
     }
+}
+
+/// Patterns of which one may ask for so many at most.
+pub(super) fn patterns(texts: &[String], most: usize) -> Result<Patterns, Problem> {
+    let parse = |text: &String| {
+        text.parse::<Pattern>()
+            .map_err(|error| Problem::pattern(text, &error))
+    };
+    let patterns = texts.iter().map(parse).collect::<Result<_, _>>()?;
+    Ok(Patterns::new(patterns, most)?)
 }
 
 fn answer(media: Media, params: &Params) -> Result<Answer, Problem> {

@@ -77,7 +77,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     ASSETS
         .into_iter()
         .fold(Router::new(), |router, (path, media, text)| {
-            let tag = Tag::of(text);
+            let tag = Tag::of([text.as_bytes()]);
             let answer =
                 move |headers: HeaderMap| async move { asset(media, text, &tag, &headers) };
             router.route(path, get(answer))

@@ -1,19 +1,19 @@
 //! `Accept: application/json`: what there is, at once or as soon as there is something.
 
-use super::Service;
 use super::asked::{Asked, Page};
 use super::negotiate::Media;
+use super::page::Events;
 use super::problem::Problem;
 use super::stream::{Ending, ended};
 use super::subscribe::{REFUSED, closing};
 use super::validator::Tag;
-use crate::event::Position;
-use crate::hub::{Joined, Reader, Signal, Term};
+use super::{Service, Watch};
+use crate::hub::{Joined, Place, Reader, Signal, Term};
+use crate::publish::UsedUp;
 use crate::wire::{Closing, Form};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn answer(
     service: &Service,
+    version: Version,
     asked: Asked,
     page: Page,
     headers: &HeaderMap,
@@ -41,12 +42,15 @@ pub(super) async fn answer(
             return Ok(refuse(closing(&refusal)));
         }
     };
-    let Some(found) = Found::gather(joined, page, service.ending.clone(), term).await else {
-        return Ok(refuse(Closing::Unavailable));
+    let found = match Found::gather(service, joined, page, term).await {
+        Ok(found) => found,
+        Err(reason) => return Ok(refuse(reason)),
     };
+    // Over HTTP/1 the connection's socket shows who takes nothing.
+    let watch = (version == Version::HTTP_2).then_some(&service.watch);
     let mut response = match page.wait.is_zero() {
-        true => found.tagged(headers),
-        false => found.into_response(),
+        true => found.tagged(headers, watch),
+        false => found.into_response(watch),
     };
     if service.credentials.are_taken() {
         keep_private(response.headers_mut(), "private, no-cache");
@@ -78,46 +82,54 @@ fn refuse(reason: Closing) -> Response {
 
 /// What there is for a reader.
 struct Found {
-    /// Envelopes and what the hub has to say, joined by commas.
-    events: String,
-    count: usize,
+    /// Envelopes, and what the hub has to say.
+    events: Events,
+    /// How many of them tell of a gap.
+    gaps: usize,
     limit: usize,
+    /// How much they may hold.
+    most: usize,
     /// The last position scanned; the last one returned, where a limit was reached.
     next: String,
     full: bool,
     /// Whether the server ends, and the client is to come back over another connection.
     ends: bool,
+    /// Held until all of it is sent.
+    place: Place,
 }
 
 impl Found {
-    /// Gathers a page. `None` where nothing can be said for now, as the log does not answer.
+    /// Gathers a page, or says why there is none for now.
     async fn gather(
+        service: &Service,
         joined: Joined,
         page: Page,
-        mut ending: Ending,
         term: Option<Term>,
-    ) -> Option<Self> {
-        // Its place is held for as long as it reads.
+    ) -> Result<Self, Closing> {
         let Joined {
             mut reader,
-            place: _place,
+            place,
             opening,
         } = joined;
         let mut found = Self {
-            events: String::new(),
-            count: 0,
+            events: Events::new(service.pages.share()),
+            gaps: 0,
             limit: page.limit,
+            most: MAX_BYTES.min(service.pages.max()),
             next: opening,
             full: false,
             ends: false,
+            place,
         };
         let deadline = Instant::now() + page.wait;
         let deadline = term.map_or(deadline, |term| term.ends.min(deadline));
         found.catch_up(&mut reader).await?;
-        if found.count == 0 && !page.wait.is_zero() {
+        if found.events.len() == 0 && !page.wait.is_zero() {
+            let mut ending = service.ending.clone();
             found.wait(&mut reader, deadline, &mut ending).await?;
         }
-        Some(found)
+        reader.count_gaps(found.gaps);
+        Ok(found)
     }
 
     /// Waits for the first event, and takes what has come with it. Where none comes, the position has moved over what
@@ -127,13 +139,13 @@ impl Found {
         reader: &mut Reader,
         deadline: Instant,
         ending: &mut Ending,
-    ) -> Option<()> {
+    ) -> Result<(), Closing> {
         let mut moment = None;
         tokio::select! {
             biased;
             _ = ended(ending, &mut moment) => self.ends = true,
-            signal = reader.next() => {
-                self.take(&signal);
+            signal = reader.hear() => {
+                self.take(&signal)?;
                 return self.catch_up(reader).await;
             }
             () = sleep_until(deadline) => {}
@@ -141,73 +153,67 @@ impl Found {
         if let Some(position) = reader.live_position() {
             self.next = position.to_string();
         }
-        Some(())
+        Ok(())
     }
 
     /// Takes all that is at hand.
-    async fn catch_up(&mut self, reader: &mut Reader) -> Option<()> {
+    async fn catch_up(&mut self, reader: &mut Reader) -> Result<(), Closing> {
         let deadline = Instant::now() + PATIENCE;
         while !self.full {
             match timeout_at(deadline, reader.at_hand()).await {
-                Ok(Some(signal)) => self.take(&signal),
+                Ok(Some(signal)) => self.take(&signal)?,
                 Ok(None) => {
                     self.next = reader.position().to_string();
-                    return Some(());
+                    return Ok(());
                 }
-                Err(_) if self.count == 0 => return None,
-                Err(_) => return Some(()),
+                Err(_) if self.events.len() == 0 => return Err(Closing::Unavailable),
+                Err(_) => return Ok(()),
             }
         }
-        Some(())
+        Ok(())
     }
 
-    fn take(&mut self, signal: &Signal) {
-        for (line, id) in signal.payloads(Form::Lines) {
-            if !self.has_room(line.len()) {
+    fn take(&mut self, signal: &Signal) -> Result<(), Closing> {
+        for told in signal.each(Form::Lines, |_| true) {
+            if !self.has_room(told.bytes.len()) {
                 self.full = true;
-                return;
+                return Ok(());
             }
-            self.add(&line, id);
+            let added = self.events.add(told.bytes);
+            added.map_err(|UsedUp { .. }| Closing::Overload)?;
+            self.gaps += usize::from(told.is_gap);
+            self.next = told.id.to_string();
         }
-        self.full = self.count >= self.limit;
+        self.full = self.events.len() >= self.limit;
+        Ok(())
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.count < self.limit && (self.count == 0 || self.events.len() + bytes <= MAX_BYTES)
-    }
-
-    fn add(&mut self, line: &Bytes, id: Position) {
-        if self.count > 0 {
-            self.events.push(',');
+        let fits = || self.events.cost_with(bytes) <= self.most;
+        match self.events.len() {
+            0 => true,
+            count => count < self.limit && fits(),
         }
-        let line = std::str::from_utf8(line).expect("what was written as text is text");
-        self.events.push_str(line.trim_ascii_end());
-        self.count += 1;
-        self.next = id.to_string();
     }
 
     /// The same, or 304 if the client has these events already, with a tag of the events alone: where nothing
     /// new has come, only the position has moved.
-    fn tagged(self, headers: &HeaderMap) -> Response {
-        let tag = Tag::of(&self.events);
+    fn tagged(self, headers: &HeaderMap, watch: Option<&Watch>) -> Response {
+        let tag = Tag::of(self.events.parts());
         let mut response = match tag.is_known(headers) {
             true => (StatusCode::NOT_MODIFIED, headers_of(&self.next)).into_response(),
-            false => self.into_response(),
+            false => self.into_response(watch),
         };
         response.headers_mut().insert(header::ETAG, tag.header());
         response
     }
-}
 
-impl IntoResponse for Found {
-    fn into_response(self) -> Response {
-        let Self {
-            events, next, ends, ..
-        } = self;
+    fn into_response(self, watch: Option<&Watch>) -> Response {
         let kind = [(header::CONTENT_TYPE, Media::Json.as_str())];
-        let body = format!("{{\"events\":[{events}],\"next\":\"{next}\"}}\n");
-        let mut response = (headers_of(&next), kind, body).into_response();
-        if ends {
+        let body = self.events.into_pieces(&self.next, self.place);
+        let head = (headers_of(&self.next), kind);
+        let mut response = (head, body.into_body(watch)).into_response();
+        if self.ends {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

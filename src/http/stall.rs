@@ -29,7 +29,7 @@ pub(crate) struct Stall {
     pub(crate) count: Counter,
 }
 
-/// Looks after all streams over HTTP/2. Cloning it gives another handle.
+/// Looks after all streams over HTTP/2, and pages. Cloning it gives another handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch(Arc<Watched>);
 

@@ -85,7 +85,7 @@ async fn subscribe(
     let term = caller.expires().map(Term::new);
     match asked.answer {
         Answer::Stream(form) => stream(service, way, asked, form, term).await,
-        Answer::Page(page) => poll::answer(service, asked, page, headers, term).await,
+        Answer::Page(page) => poll::answer(service, way.version, asked, page, headers, term).await,
     }
 }
 

@@ -7,6 +7,7 @@ mod authority;
 mod connection;
 mod doing;
 mod ended;
+mod frames;
 mod message;
 mod metered;
 mod socket;
@@ -227,8 +228,8 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Au
     let counters = service.websocket_counters.clone();
     let _open = Counted::new(&counters.open);
     let max_message = service.max_event_bytes.div_ceil(3) * 4 + MESSAGE_ALLOWANCE;
-    let io = Metered::new(io, service.bodies.share(), read.len(), max_message);
-    let socket = Socket::new(io, read, max_message, counters).await;
+    let io = Metered::new(io, &read, service.bodies.share(), max_message);
+    let socket = Socket::new(io, max_message, counters).await;
     let connection = Connection::new(service, name.into(), socket, authority);
     connection.run().await;
 }

@@ -79,20 +79,25 @@ impl Reader {
         signal
     }
 
-    /// What there is for it by now, read from the log where need be; `None` once it is live and has had all.
-    /// Cancel-safe.
+    /// What there is for it by now, read from the log where need be; `None` once it is live and has had all. Its gaps
+    /// are not counted. Cancel-safe.
     pub async fn at_hand(&mut self) -> Option<Signal> {
         loop {
-            let signal = match self.step() {
-                Progress::Heard(signal) => Some(signal),
+            match self.step() {
+                Progress::Heard(signal) => return Some(signal),
                 Progress::Live => return None,
-                Progress::Behind(through) => self.catch_up(through).await,
-            };
-            if let Some(signal) = signal {
-                self.hub.count_gaps(signal.gaps());
-                return Some(signal);
+                Progress::Behind(through) => {
+                    if let Some(signal) = self.catch_up(through).await {
+                        return Some(signal);
+                    }
+                }
             }
         }
+    }
+
+    /// Counts gaps that were told: for those who need not tell all that they hear.
+    pub fn count_gaps(&self, gaps: usize) {
+        self.hub.count_gaps(gaps);
     }
 
     /// The last position that it has passed, as far as that can be told to a client.
@@ -100,7 +105,8 @@ impl Reader {
         self.cursor.known()
     }
 
-    async fn hear(&mut self) -> Signal {
+    /// Waits for what comes next, without counting its gaps. Cancel-safe.
+    pub async fn hear(&mut self) -> Signal {
         loop {
             let bell = self.bell.clone();
             let mut rung = std::pin::pin!(bell.rung());

@@ -40,6 +40,17 @@ pub struct Piece {
     pub next: Option<usize>,
 }
 
+/// An event or a notice by itself, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// The id with which a client that has heard it goes on.
+    pub id: Position,
+    /// Whether it tells of a gap.
+    pub is_gap: bool,
+}
+
 /// An event or a notice, as a chunk of a body.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -115,16 +126,26 @@ impl Signal {
         }
     }
 
-    /// All that it tells in a form, each with the id with which a client that has heard it goes on.
-    pub fn payloads(&self, form: Form) -> Vec<(Bytes, Position)> {
+    /// All that it tells in a form; of an event that is not `wanted` in it no bytes, and nothing is encoded.
+    pub fn each(&self, form: Form, wanted: impl Fn(&Entry) -> bool) -> Vec<Told> {
         match self {
-            Self::Notice(notice) => vec![(wire::notice(form, notice), notice.id)],
+            Self::Notice(notice) => vec![Told {
+                bytes: wire::notice(form, notice),
+                id: notice.id,
+                is_gap: is_gap(notice),
+            }],
             Self::Events(events) => {
-                let payload =
-                    |entry: &Arc<Entry>| (entry.encoded(form).payload(), entry.position());
-                let payloads = events.iter().map(payload).collect();
+                let told = |entry: &Arc<Entry>| Told {
+                    bytes: match wanted(entry) {
+                        true => entry.encoded(form).payload(),
+                        false => Bytes::new(),
+                    },
+                    id: entry.position(),
+                    is_gap: entry.is_gap(),
+                };
+                let told = events.iter().map(told).collect();
                 events.hub.make_room();
-                payloads
+                told
             }
         }
     }

@@ -21,21 +21,24 @@ pub struct WebSocketCounters {
     /// Requests to backends under way.
     pub requests: Gauge,
     /// Requests that came to nothing, by the status of the answer.
-    pub requests_failed: Family<Status, Counter>,
+    pub requests_failed: Family<RequestFailure, Counter>,
+    /// Subscriptions refused, as there were as many on a connection as may be.
+    pub subscriptions_refused: Counter,
+    /// Times that a connection was read no further, as much was under way for it as may be.
+    pub outstanding_full: Counter,
 }
 
-/// How a WebSocket has ended: the code that it was closed with, `client` where the client did, `lost` where the
-/// connection broke.
+/// How a WebSocket has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct How {
-    /// That.
+    /// The code that it was closed with, `client` where the client did, `lost` where the connection broke.
     pub code: Cow<'static, str>,
 }
 
-/// The status of an error, as over HTTP.
+/// How a request to a backend has failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Status {
-    /// That.
+pub struct RequestFailure {
+    /// The status of the error that it was answered with, as over HTTP.
     pub status: u16,
 }
 
@@ -87,6 +90,16 @@ impl Metrics {
             "requests_failed",
             "Requests to backends that were answered with an error, by its status",
             counters.requests_failed.clone(),
+        );
+        to.register(
+            "websocket_subscriptions_refused",
+            "Subscriptions refused because a WebSocket had --max-subscriptions",
+            counters.subscriptions_refused.clone(),
+        );
+        to.register(
+            "websocket_outstanding_full",
+            "Times that a WebSocket was read no further because --max-outstanding was reached",
+            counters.outstanding_full.clone(),
         );
         self
     }

@@ -1,4 +1,4 @@
-//! How much of what is being published may be held at once.
+//! How much of what is being published, and of what is being sent, may be held at once.
 
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Share {
 #[error(
     "the bodies of publishes under way hold as much as they may together, {0} bytes; nothing was stored"
 )]
-pub struct UsedUp(usize);
+pub struct UsedUp(pub usize);
 
 impl BodyBudget {
     /// A budget of `max` bytes.
@@ -45,6 +45,11 @@ impl BodyBudget {
             budget: self.clone(),
             bytes: 0,
         }
+    }
+
+    /// How many bytes may be held.
+    pub fn max(&self) -> usize {
+        self.0.max
     }
 
     /// How many bytes are held.

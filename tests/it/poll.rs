@@ -2,6 +2,7 @@
 
 mod answers;
 mod logs;
+mod unread;
 
 use crate::call::{Answer, get, post};
 use crate::replica::{Replica, within};

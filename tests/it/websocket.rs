@@ -9,6 +9,7 @@ mod messages;
 mod publishing;
 mod requests;
 mod subscribing;
+mod wire;
 
 use crate::replica::{Replica, within};
 pub(crate) use client::{Client, refusal};

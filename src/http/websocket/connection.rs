@@ -44,7 +44,7 @@ pub(super) struct Connection {
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// How many messages in a row could not be read.
     unreadable: usize,
-    /// When something last came from the client.
+    /// When a message last came from the client, or could not be waited for.
     heard: Instant,
 }
 
@@ -134,6 +134,7 @@ impl Connection {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let listens = self.under_way.len() < settings.max_outstanding;
+            let silent_at = self.silent_at();
             tokio::select! {
                 incoming = self.socket.next(), if listens => self.hear(incoming?).await?,
                 Some(done) = self.under_way.next() => self.finish(done).await?,
@@ -143,12 +144,19 @@ impl Connection {
                 }
                 turn = self.authority.turn() => self.take_turn(turn).await?,
                 _ = pings.tick() => self.socket.ping().await?,
-                () = sleep_until(self.heard + settings.silence()), if listens => self.last_look().await?,
+                () = sleep_until(silent_at), if listens => self.last_look().await?,
             }
             if !listens {
                 self.heard = Instant::now();
+            } else if self.under_way.len() >= settings.max_outstanding {
+                self.service.websocket_counters.outstanding_full.inc();
             }
         }
+    }
+
+    /// When the client has been silent for too long, unless something of a message comes before.
+    fn silent_at(&self) -> Instant {
+        self.heard.max(self.socket.came()) + self.service.websockets.silence()
     }
 
     /// Sends those away who come to a replica that can't serve them.
@@ -166,6 +174,7 @@ impl Connection {
     async fn last_look(&mut self) -> Result<(), Ended> {
         match self.socket.next().now_or_never() {
             Some(incoming) => self.hear(incoming?).await,
+            None if self.silent_at() > Instant::now() => Ok(()),
             None => Err(Ended::policy("the client is silent, and answers no ping")),
         }
     }
@@ -189,6 +198,7 @@ impl Connection {
             Incoming::Sign => return self.socket.flush().await,
         };
         drop(incoming);
+        self.socket.shrink().await?;
         match asked {
             Ok(Asked { reference, op }) => {
                 self.unreadable = 0;
@@ -218,8 +228,9 @@ impl Connection {
             Ok(begun) => begun,
             Err(problem) => return self.refuse(Some(&reference), &problem).await,
         };
-        // Publishes are handed to the log in their order by being begun in it.
-        match futures::poll!(begun.as_mut()) {
+        // Publishes are handed to the log in their order by being begun in it: whole, as one that tokio has yield
+        // first would come after the next.
+        match futures::poll!(tokio::task::unconstrained(begun.as_mut())) {
             std::task::Poll::Ready(done) => self.finish(done).await,
             std::task::Poll::Pending => {
                 self.under_way.push(begun);

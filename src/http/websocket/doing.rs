@@ -11,7 +11,7 @@ use crate::http::Service;
 use crate::http::problem::Problem;
 use crate::hub::Due;
 use crate::log::{Ask, Reply, RequestError};
-use crate::metrics::{Counted, Status as Failed};
+use crate::metrics::{Counted, RequestFailure};
 use crate::publish::Share;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use http::StatusCode;
@@ -30,6 +30,8 @@ impl Connection {
         }
         let max = self.service.websockets.max_subscriptions;
         if self.subscriptions.len() >= max {
+            let refused = &self.service.websocket_counters.subscriptions_refused;
+            refused.inc();
             let detail = format!(
                 "there are {max} subscriptions on this connection, as many as there may be (--max-subscriptions); one subscription may have several patterns"
             );
@@ -171,7 +173,7 @@ async fn asked(service: &Service, ask: Ask) -> Result<Reply, Problem> {
         let status = problem.status.as_u16();
         counters
             .requests_failed
-            .get_or_create(&Failed { status })
+            .get_or_create(&RequestFailure { status })
             .inc();
         problem
     })

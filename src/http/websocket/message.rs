@@ -1,8 +1,8 @@
 //! The messages of a client, read into what they ask for.
 
 use crate::auth::Secret;
-use crate::event::{Feed, Message, Pattern, Patterns};
-use crate::http::asked::{MAX_LAST, after_id};
+use crate::event::{Feed, Message, Patterns};
+use crate::http::asked::{MAX_LAST, after_id, patterns};
 use crate::http::line::{Line, Members, Payload};
 use crate::http::problem::Problem;
 use crate::hub::Start;
@@ -199,13 +199,8 @@ impl Subscribe {
                 "the message has no `feeds`, a list of patterns, as in [\"orders.*\"]",
             )
         })?;
-        let parse = |text: &String| {
-            text.parse::<Pattern>()
-                .map_err(|error| Problem::pattern(text, &error))
-        };
-        let patterns = feeds.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            patterns: Patterns::new(patterns, max_patterns)?,
+            patterns: patterns(&feeds, max_patterns)?,
             start: start(members)?,
             echo: members.take("echo", "true or false")?.unwrap_or(true),
             binary: members.take("binary", "true or false")?.unwrap_or(false),

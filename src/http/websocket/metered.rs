@@ -1,13 +1,16 @@
 //! What a connection holds of messages that have not come whole.
 
+use super::frames::Frames;
 use crate::http::handoff;
 use crate::publish::Share;
+use bytes::Bytes;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-/// What each connection may hold without asking, in bytes: most messages are smaller.
+/// What each connection may hold without asking, in bytes, and keep: most messages are smaller.
 const FREE: usize = 16 << 10;
 /// In steps of how many bytes it asks for more.
 const STEP: usize = 64 << 10;
@@ -16,6 +19,11 @@ const STEP: usize = 64 << 10;
 /// many clients that each send the beginning of a large message would fill the memory.
 pub(super) struct Metered {
     io: handoff::Socket,
+    /// What was read of it before, and comes first.
+    front: Bytes,
+    frames: Frames,
+    /// When bytes last came.
+    came: Instant,
     share: Share,
     /// Bytes read since the last message was whole.
     pending: usize,
@@ -26,12 +34,15 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    /// `read` bytes have been read of it already.
-    pub(super) fn new(io: handoff::Socket, share: Share, read: usize, most: usize) -> Self {
+    /// `read` has been read of it already.
+    pub(super) fn new(io: handoff::Socket, read: &[u8], share: Share, most: usize) -> Self {
         Self {
             io,
+            front: Bytes::copy_from_slice(read), // without the buffer that it is a part of
+            frames: Frames::new(FREE),
+            came: Instant::now(),
             share,
-            pending: read,
+            pending: 0,
             most,
             used_up: false,
         }
@@ -40,6 +51,21 @@ impl Metered {
     /// Whether reading has failed because there was no more to be had.
     pub(super) fn is_used_up(&self) -> bool {
         self.used_up
+    }
+
+    /// When bytes last came.
+    pub(super) fn came(&self) -> Instant {
+        self.came
+    }
+
+    /// Whether there was a large frame, for which whoever reads has made room, and nothing was read beyond it.
+    pub(super) fn has_large(&self) -> bool {
+        self.frames.ends_large()
+    }
+
+    /// Somebody else reads from now on.
+    pub(super) fn read_anew(&mut self) {
+        self.frames.forget();
     }
 
     /// A message has come whole.
@@ -80,9 +106,21 @@ impl AsyncRead for Metered {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        let read = buffer.filled().len() - before;
+        let most = buffer.remaining().min(self.frames.allowance());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        match self.front.is_empty() {
+            true => ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?,
+            false => {
+                let count = most.min(self.front.len());
+                part.put_slice(&self.front.split_to(count));
+            }
+        }
+        let read = part.filled().len();
+        self.frames.follow(part.filled());
+        buffer.advance(read);
+        if read > 0 {
+            self.came = Instant::now();
+        }
         Poll::Ready(match self.used_up {
             true => Ok(()), // the rest is thrown away
             false => self.count(read),

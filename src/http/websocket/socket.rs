@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use futures::{SinkExt, StreamExt};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -24,9 +25,14 @@ const CONTROL_HEAD: usize = 6;
 /// How long the end of a connection may take, from its closing frame to the client's own end.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// Making a WebSocket of a connection waits for nothing, so that nobody meets one half made.
+const WHOLE: &str = "a WebSocket is made anew at once";
+
 /// A WebSocket.
 pub(super) struct Socket {
-    inner: WebSocketStream<Metered>,
+    /// `None` only while it is made anew.
+    inner: Option<WebSocketStream<Metered>>,
+    config: WebSocketConfig,
     /// Whether a message has begun of which not all frames are out.
     unfinished: bool,
     counters: WebSocketCounters,
@@ -42,33 +48,52 @@ pub(super) enum Incoming {
 }
 
 impl Socket {
-    /// A WebSocket on a connection of which `read` has been read already, for messages of at most `max_message`
-    /// bytes.
-    pub(super) async fn new(
-        io: Metered,
-        read: Bytes,
-        max_message: usize,
-        counters: WebSocketCounters,
-    ) -> Self {
+    /// A WebSocket for messages of at most `max_message` bytes.
+    pub(super) async fn new(io: Metered, max_message: usize, counters: WebSocketCounters) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(FRAME)
             .max_message_size(Some(max_message))
             .max_frame_size(Some(max_message));
-        let inner =
-            WebSocketStream::from_partially_read(io, read.into(), Role::Server, Some(config));
         Self {
-            inner: inner.await,
+            inner: Some(open(io, config).await),
+            config,
             unfinished: false,
             counters,
         }
     }
 
+    fn inner(&mut self) -> &mut WebSocketStream<Metered> {
+        self.inner.as_mut().expect(WHOLE)
+    }
+
+    /// When bytes last came, of a whole message or not.
+    pub(super) fn came(&self) -> Instant {
+        self.inner.as_ref().expect(WHOLE).get_ref().came()
+    }
+
+    /// Gives up the room that was made for a large message, once that is let go.
+    pub(super) async fn shrink(&mut self) -> Result<(), Ended> {
+        match self.inner().get_ref().has_large() {
+            // Boxed, as each connection's task would be larger by it.
+            true => Box::pin(self.make_anew()).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn make_anew(&mut self) -> Result<(), Ended> {
+        self.flush().await?; // what is still to be sent would be lost
+        let mut io = self.inner.take().expect(WHOLE).into_inner();
+        io.read_anew();
+        self.inner = Some(open(io, self.config).await);
+        Ok(())
+    }
+
     /// What comes next. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Incoming, Ended> {
-        let message = match self.inner.next().await {
+        let message = match self.inner().next().await {
             Some(Ok(message)) => message,
-            Some(Err(_)) if self.inner.get_ref().is_used_up() => {
+            Some(Err(_)) if self.inner().get_ref().is_used_up() => {
                 return Err(Ended::Closing(Closing::Overload));
             }
             Some(Err(error)) => return Err(error.into()),
@@ -79,12 +104,12 @@ impl Socket {
             Message::Binary(bytes) => Incoming::Binary(bytes),
             Message::Close(_) => return Err(Ended::ByClient),
             Message::Ping(bytes) | Message::Pong(bytes) => {
-                self.inner.get_mut().control(CONTROL_HEAD + bytes.len());
+                self.inner().get_mut().control(CONTROL_HEAD + bytes.len());
                 return Ok(Incoming::Sign);
             }
             Message::Frame(_) => return Ok(Incoming::Sign),
         };
-        self.inner.get_mut().whole();
+        self.inner().get_mut().whole();
         self.counters.received.inc();
         Ok(incoming)
     }
@@ -124,19 +149,19 @@ impl Socket {
 
     async fn frame(&mut self, bytes: Bytes, form: Data, is_last: bool) -> Result<(), Ended> {
         let frame = Frame::message(bytes, OpCode::Data(form), is_last);
-        self.inner.feed(Message::Frame(frame)).await?;
+        self.inner().feed(Message::Frame(frame)).await?;
         self.unfinished = !is_last;
         Ok(())
     }
 
     /// Asks for a sign of life.
     pub(super) async fn ping(&mut self) -> Result<(), Ended> {
-        Ok(self.inner.send(Message::Ping(Bytes::new())).await?)
+        Ok(self.inner().send(Message::Ping(Bytes::new())).await?)
     }
 
     /// Waits until the client has been sent all, pongs among it.
     pub(super) async fn flush(&mut self) -> Result<(), Ended> {
-        Ok(self.inner.flush().await?)
+        Ok(self.inner().flush().await?)
     }
 
     /// Whether a message may be sent: none may begin within another.
@@ -157,10 +182,10 @@ impl Socket {
                     code,
                     reason: reason.into(),
                 };
-                self.inner.send(Message::Close(Some(frame))).await?;
+                self.inner().send(Message::Close(Some(frame))).await?;
             }
-            while let Some(Ok(_)) = self.inner.next().await {}
-            let io = self.inner.get_mut();
+            while let Some(Ok(_)) = self.inner().next().await {}
+            let io = self.inner().get_mut();
             io.shutdown().await?;
             tokio::io::copy(io, &mut tokio::io::sink()).await?;
             Ok::<_, tokio_tungstenite::tungstenite::Error>(())
@@ -168,6 +193,10 @@ impl Socket {
         // One that takes longer, or breaks, has ended all the same.
         let _ = tokio::time::timeout(CLOSING, closing).await;
     }
+}
+
+async fn open(io: Metered, config: WebSocketConfig) -> WebSocketStream<Metered> {
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
 /// Where to cut off at most `most` bytes, not within a character of a text.

@@ -5,7 +5,7 @@ use super::message::{Ref, Subscribe};
 use super::socket::Socket;
 use crate::auth::Caller;
 use crate::config::StreamSettings;
-use crate::event::{Data, Event, Patterns, Position};
+use crate::event::{Data, Patterns, Position};
 use crate::hub::{Entry, Joined, Place, Reader, Signal};
 use crate::wire::{self, Form, Notice, Say};
 use bytes::Bytes;
@@ -167,18 +167,24 @@ impl Subscription {
             Signal::Events(events) => &events[..],
             Signal::Notice(_) => &[],
         };
+        let as_text = |entry: &Entry| !self.leaves_out(entry) && self.bytes(entry).is_none();
+        let all = signal.each(Form::Lines, as_text);
         let mut left_out = None;
-        for (at, (payload, id)) in signal.payloads(Form::Lines).into_iter().enumerate() {
+        for (at, told) in all.into_iter().enumerate() {
             let entry = entries.get(at).map(|entry| &**entry);
             if entry.is_some_and(|entry| self.leaves_out(entry)) {
-                left_out = Some(id);
+                left_out = Some(told.id);
                 continue;
             }
-            match entry.and_then(|entry| self.bytes(entry.event())) {
-                Some((head, bytes)) => socket.feed(Frame::Binary, &head, bytes).await?,
-                None => self.text(payload, socket).await?,
+            let beside = entry.and_then(|entry| Some((entry, self.bytes(entry)?)));
+            match beside {
+                Some((entry, bytes)) => {
+                    let envelope = self.envelope(entry);
+                    socket.feed(Frame::Binary, &envelope, bytes).await?;
+                }
+                None => self.text(told.bytes, socket).await?,
             }
-            (self.told, left_out) = (Some(id), None);
+            (self.told, left_out) = (Some(told.id), None);
         }
         match left_out {
             Some(id) => self.position(id, socket).await,
@@ -191,15 +197,20 @@ impl Subscription {
         self.without.is_some() && connection == self.without.as_deref()
     }
 
-    /// An event as it goes out in a binary message, where it does.
-    fn bytes(&self, event: &Event) -> Option<(String, Bytes)> {
-        match &event.message.data {
+    /// An event's data, where that goes out in a binary message.
+    fn bytes(&self, entry: &Entry) -> Option<Bytes> {
+        match &entry.event().message.data {
             Data::Bytes(bytes) if self.binary && std::str::from_utf8(bytes).is_err() => {
-                let envelope = wire::head(event);
-                Some((format!("{}{}\n", self.head, &envelope[1..]), bytes.clone()))
+                Some(bytes.clone())
             }
             _ => None,
         }
+    }
+
+    /// The line that stands before an event's data there.
+    fn envelope(&self, entry: &Entry) -> String {
+        let envelope = wire::head(entry.event());
+        format!("{}{}\n", self.head, &envelope[1..])
     }
 
     /// Sends a line as a message: what it says, with the subscription's name in front.

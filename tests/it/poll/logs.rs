@@ -1,6 +1,7 @@
 //! Polls of each log: on disk, and of JetStream, which may be away.
 
 use super::answers::refused;
+use super::unread::metric;
 use super::{all, page};
 use crate::nats_server::{NatsServer, Version};
 use crate::outages::{degraded, live};
@@ -69,6 +70,8 @@ async fn an_event_over_the_limit_is_a_gap(version: Version) {
     );
     let joined = all(&replica, "a", "limit=1", "0-0".to_owned()).await;
     assert_eq!(joined, whole.events);
+    // What a limit has kept back was not told: each of the two was told the gap once.
+    assert_eq!(metric(&replica, "tidings_gaps_total ").await, 2);
 }
 
 async fn what_is_at_hand_is_served_while_nats_is_away_and_the_rest_is_503(version: Version) {

@@ -17,7 +17,7 @@ pub(super) async fn metric(replica: &Replica, name: &str) -> u64 {
 }
 
 /// Waits until a metric has a value.
-async fn metric_is(replica: &Replica, name: &str, value: u64) {
+pub(super) async fn metric_is(replica: &Replica, name: &str, value: u64) {
     within(name, async {
         while metric(replica, name).await != value {}
     })

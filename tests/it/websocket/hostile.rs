@@ -1,107 +1,27 @@
 //! What nobody should send: each is closed with its code, and others are served all the while.
 
-use super::ending::metric;
+use super::ending::{metric, metric_is};
+use super::wire::{BINARY, CLOSE, FIN, MASKED, PING, PONG, TEXT, Wire, frame};
 use super::{Client, narrow};
+use crate::program::Program;
 use crate::replica::{Replica, within};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
-
-/// A WebSocket by hand.
-struct Wire {
-    socket: TcpStream,
-}
-
-/// A frame as a client sends it. The mask is zero, which is one.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(MASKED | u8::try_from(length).unwrap()),
-        length @ 126..0x1_0000 => {
-            frame.push(MASKED | 126);
-            frame.extend(u16::try_from(length).unwrap().to_be_bytes());
-        }
-        length => {
-            frame.push(MASKED | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
-}
-
-impl Wire {
-    async fn open(replica: &Replica) -> Self {
-        let socket = TcpStream::connect(replica.address).await.unwrap();
-        Self::over(socket).await
-    }
-
-    async fn over(mut socket: TcpStream) -> Self {
-        let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(within("the head", socket.read_u8()).await.unwrap());
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101 "));
-        let mut wire = Self { socket };
-        assert_eq!(wire.frame().await.0, TEXT);
-        wire
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        // It may be closed before all is sent.
-        let _ = within("bytes to be sent", self.socket.write_all(bytes)).await;
-    }
-
-    /// The next frame's opcode, and its payload.
-    async fn frame(&mut self) -> (u8, Vec<u8>) {
-        let read = async {
-            let first = self.socket.read_u8().await?;
-            assert_eq!(first & 0x70, 0, "no extension was agreed on");
-            let length = match self.socket.read_u8().await? {
-                126 => u64::from(self.socket.read_u16().await?),
-                127 => self.socket.read_u64().await?,
-                length => u64::from(length),
-            };
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            self.socket.read_exact(&mut payload).await?;
-            Ok::<_, std::io::Error>((first & 0x0f, payload))
-        };
-        within("a frame", read).await.expect("a frame")
-    }
-
-    /// The code with which it is closed, past what else comes; and that the connection ends after that, with nothing
-    /// lost.
-    async fn code(&mut self) -> u16 {
-        loop {
-            let (opcode, payload) = self.frame().await;
-            if opcode == CLOSE {
-                let mut rest = Vec::new();
-                within("the end", self.socket.read_to_end(&mut rest))
-                    .await
-                    .expect("an end in good order");
-                assert_eq!(rest, b"");
-                return u16::from_be_bytes([payload[0], payload[1]]);
-            }
-        }
-    }
-}
 
 /// Checks that a WebSocket which is sent these bytes is closed with this code.
 async fn closes(replica: &Replica, what: &str, bytes: &[u8], code: u16) {
     let mut wire = Wire::open(replica).await;
     wire.send(bytes).await;
     assert_eq!(wire.code().await, code, "{what}");
+}
+
+/// What a process takes, in KiB.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+    kib.unwrap().parse().unwrap()
 }
 
 /// Checks that others are served.
@@ -295,6 +215,41 @@ async fn beginnings_of_messages_hold_no_more_than_all_publishes_may() {
     serves(&replica).await;
 }
 
+#[tokio::test]
+async fn a_large_message_leaves_no_room_behind_that_is_kept_for_the_next() {
+    let mut server = Program::start(&["--listen", "127.0.0.1:0"]);
+    let address = server.address().await;
+    within("the server to be ready", async {
+        let url = format!("http://{address}/readyz");
+        while reqwest::get(&url).await.unwrap().status() != 200 {}
+    })
+    .await;
+    let whole = frame(FIN | TEXT, &[b' '; 1_000_000]);
+    let half = [b' '; 500_000];
+    let halves = [frame(TEXT, &half), frame(0, b""), frame(FIN, &half)].concat();
+    let (mut wires, mut before) = (Vec::new(), 0);
+    for n in 0..100 {
+        let mut wire = Wire::over(TcpStream::connect(address).await.unwrap()).await;
+        let message = if n % 2 == 0 { &whole } else { &halves };
+        // The beginning of another does not keep it either.
+        let bytes = [message, &frame(FIN | TEXT, b"{}")[..3]].concat();
+        wire.send(&bytes).await;
+        let (opcode, answer) = wire.frame().await;
+        assert_eq!((opcode, &answer[..11]), (TEXT, &br#"{"ref":null"#[..]));
+        wires.push(wire);
+        if n == 9 {
+            before = resident(server.id());
+        }
+    }
+    // The other 90 sent 90 MB.
+    let grown = resident(server.id()).saturating_sub(before);
+    assert!(grown < 30_000, "{grown} KiB");
+    for wire in &mut wires {
+        wire.send(&frame(FIN | TEXT, b"{}")[3..]).await;
+        assert_eq!(wire.frame().await.0, TEXT);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_subscriptions_are_a_hundred() {
     let replica = Replica::start(&[]).await;
@@ -344,6 +299,27 @@ async fn who_sends_and_never_reads_is_read_no_further_and_closed() {
         .await;
         serves(&replica).await;
     }
+}
+
+#[tokio::test]
+async fn who_sends_a_message_byte_by_byte_is_not_silent() {
+    let replica = Replica::start(&["--ping=1"]).await;
+    let mut slow = Wire::open(&replica).await;
+    let message = frame(FIN | TEXT, &[b' '; 200_000]);
+    let mut bytes = message.iter();
+    // For longer than one who is silent from later on.
+    let silent = Wire::open(&replica).await;
+    let ended = "tidings_websockets_ended_total{code=\"1008\"}";
+    while metric(&replica, ended).await == 0 {
+        slow.send(&[*bytes.next().unwrap()]).await;
+    }
+    drop(silent);
+    slow.send(bytes.as_slice()).await;
+    while slow.frame().await.0 != TEXT {}
+    assert_eq!(metric(&replica, ended).await, 1);
+    // One that has stopped within a message is.
+    slow.send(&message[..1000]).await;
+    metric_is(&replica, ended, 2).await;
 }
 
 #[tokio::test]

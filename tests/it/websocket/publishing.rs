@@ -1,8 +1,12 @@
 //! What is published over a WebSocket.
 
 use super::Client;
+use super::ending::metric;
+use crate::nats_server::{NatsServer, Version};
 use crate::replica::{Replica, within};
+use futures::SinkExt;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn a_publish_has_the_fields_of_a_line_of_a_batch() {
@@ -51,7 +55,7 @@ async fn bytes_are_published_in_a_binary_message() {
     let mut heard = (None, None);
     while heard.0.is_none() || heard.1.is_none() {
         match client.message().await {
-            tokio_tungstenite::tungstenite::Message::Text(text) => {
+            Message::Text(text) => {
                 heard.0 = Some(serde_json::from_str::<Value>(&text).unwrap());
             }
             message => heard.1 = Some(message.into_data()),
@@ -69,27 +73,72 @@ async fn bytes_are_published_in_a_binary_message() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publishes_stand_in_the_log_in_their_order() {
-    let replica = Replica::start(&["--max-outstanding=8"]).await;
+on_both!(publishes_stand_in_jetstream_in_their_order);
+
+/// Sends so many publishes as fast as they are taken, and checks that they stand in the log as they were sent.
+async fn stand_in_order(arguments: &[&str], count: u64) {
+    let replica = Replica::start(arguments).await;
     let mut client = Client::connect(&replica).await;
     let mut reader = Client::connect(&replica).await;
     reader.subscribe("s", &["a"], json!({})).await;
-    for n in 0..500 {
-        let publish = json!({"op": "publish", "ref": n, "feed": "a", "data": n});
-        client.send(&publish).await;
+    for n in 0..count {
+        let publish = json!({"op": "publish", "ref": n, "feed": "a", "data": n}).to_string();
+        let fed = client.socket.feed(Message::text(publish));
+        within("a message to be sent", fed).await.unwrap();
     }
-    for n in 0..500 {
+    let sent = client.socket.flush();
+    within("all to be sent", sent).await.unwrap();
+    for n in 0..count {
         assert_eq!(reader.text().await["data"], n);
     }
     let mut answered: Vec<u64> = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..count {
         let answer = client.text().await;
         assert!(answer["result"]["id"].is_string(), "{answer}");
         answered.push(answer["ref"].as_u64().unwrap());
     }
     answered.sort_unstable();
-    assert_eq!(answered, (0..500).collect::<Vec<_>>());
+    assert_eq!(answered, (0..count).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishes_stand_in_the_log_in_their_order() {
+    for outstanding in ["--max-outstanding=8", "--max-outstanding=1000"] {
+        stand_in_order(&[outstanding], 500).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishes_stand_on_disk_in_their_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("text");
+    stand_in_order(&["--max-outstanding=1000", "--data", data], 1000).await;
+}
+
+async fn publishes_stand_in_jetstream_in_their_order(version: Version) {
+    let server = NatsServer::start(version);
+    let arguments = ["--max-outstanding=1000", "--nats", &server.url()];
+    stand_in_order(&arguments, 1000).await;
+}
+
+#[tokio::test]
+async fn what_is_read_no_further_and_what_is_refused_is_counted() {
+    let arguments = ["--max-outstanding=1", "--max-subscriptions=1"];
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("text");
+    let replica = Replica::start(&[&arguments[..], &["--data", data]].concat()).await;
+    let mut client = Client::connect(&replica).await;
+    client.subscribe("s", &["none"], json!({})).await;
+    for _ in 0..2 {
+        let subscribe = json!({"op": "subscribe", "ref": "t", "feeds": ["none"]});
+        assert_eq!(client.refusal(subscribe).await.0, 429);
+    }
+    let refused = "tidings_websocket_subscriptions_refused_total";
+    assert_eq!(metric(&replica, refused).await, 2);
+    let full = "tidings_websocket_outstanding_full_total";
+    let before = metric(&replica, full).await;
+    client.publish("a", json!(1)).await;
+    assert_eq!(metric(&replica, full).await, before + 1);
 }
 
 #[tokio::test]
