@@ -1,8 +1,12 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 use crate::auth::{Access, AuthError};
-use crate::config::{DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings};
-use crate::http::{Credentials, Drain, End, Server, Service, Stall, Watch, examples, router};
+use crate::config::{
+    DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings, WebSocketSettings,
+};
+use crate::http::{
+    Credentials, Drain, End, Server, Service, Stall, Watch, examples, max_message, router,
+};
 use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
@@ -13,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// A replica that listens and does not serve yet.
 #[derive(Debug)]
@@ -116,6 +120,7 @@ impl App {
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
         let pages = page_budget(&limits);
+        let messages = message_budget(&settings.websockets, &limits);
         let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
         let log = log(
             settings.data,
@@ -150,6 +155,7 @@ impl App {
             Budgets {
                 bodies: bodies.clone(),
                 pages: pages.clone(),
+                messages: messages.clone(),
             },
         )
         .with_websockets(&websockets)
@@ -177,6 +183,8 @@ impl App {
             body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
             bodies,
             pages,
+            messages,
+            requests: Arc::new(Semaphore::new(limits.max_publishes)),
         };
         Ok(Self {
             server,
@@ -287,6 +295,12 @@ fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
 fn page_budget(limits: &LimitSettings) -> BodyBudget {
     let event = limits.max_event_bytes.saturating_mul(6);
     BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
+}
+
+/// What messages on their way may hold: at least one that is as large as may be.
+fn message_budget(websockets: &WebSocketSettings, limits: &LimitSettings) -> BodyBudget {
+    let message = max_message(limits.max_event_bytes).saturating_mul(2);
+    BodyBudget::new(websockets.websocket_bytes.max(message))
 }
 
 fn log(

@@ -29,6 +29,7 @@ pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
 pub(crate) use stall::{Stall, Watch};
 pub(crate) use stream::End;
+pub(crate) use websocket::max_message;
 
 use crate::auth::Access;
 use crate::config::{StreamSettings, WebSocketSettings};
@@ -51,6 +52,7 @@ use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::Ending;
+use tokio::sync::Semaphore;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -76,6 +78,10 @@ pub(crate) struct Service {
     pub(crate) body_timeout: Duration,
     pub(crate) bodies: BodyBudget,
     pub(crate) pages: BodyBudget,
+    /// What WebSockets hold of messages that are on their way.
+    pub(crate) messages: BodyBudget,
+    /// The places for requests to backends.
+    pub(crate) requests: Arc<Semaphore>,
 }
 
 /// All routes.

@@ -80,6 +80,8 @@ pub struct Budgets {
     pub bodies: BodyBudget,
     /// Of the answers of polls.
     pub pages: BodyBudget,
+    /// Of WebSockets: messages that have not come whole, requests and their answers.
+    pub messages: BodyBudget,
 }
 
 /// All metrics of a replica.
@@ -158,6 +160,11 @@ impl Metrics {
             "Polls told to come back because --page-bytes was used up",
             budgets.pages.refused(),
         );
+        count(
+            "websocket_bytes_refused",
+            "WebSocket messages, requests and their answers refused because --websocket-bytes was used up",
+            budgets.messages.refused(),
+        );
         registry.register_collector(Box::new(Looked {
             usage,
             shards,
@@ -211,6 +218,12 @@ impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
             "page_bytes",
             "Bytes that the answers of polls hold until they are sent",
             self.budgets.pages.held() as u64,
+        )?;
+        gauge(
+            &mut encoder,
+            "websocket_bytes",
+            "Bytes that WebSockets hold of messages that have not come whole, requests and their answers",
+            self.budgets.messages.held() as u64,
         )?;
         self.usage(&mut encoder)?;
         self.fan_out(&mut encoder)?;

@@ -17,6 +17,11 @@ pub struct WebSocketSettings {
     #[arg(long, env = "TIDINGS_MAX_OUTSTANDING", value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=u32::MAX.into()))]
     pub max_outstanding: usize,
 
+    /// What the messages of all WebSockets that have not come whole may hold together, with what requests and their
+    /// answers hold, in bytes; at least as much as one message may.
+    #[arg(long, env = "TIDINGS_WEBSOCKET_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub websocket_bytes: usize,
+
     /// How often a WebSocket's client is pinged, in seconds. It is closed when nothing has come from it for 2¼ times as
     /// long.
     #[arg(long = "ping", env = "TIDINGS_PING", value_name = "SECONDS", default_value_t = 20, value_parser = value_parser!(u16).range(1..=3600))]

@@ -213,6 +213,14 @@ fn name() -> Result<String, Problem> {
     Ok("c-".chars().chain(random.map(letter)).collect())
 }
 
+/// The largest message, in bytes, for events of at most `max_event_bytes`.
+pub(crate) fn max_message(max_event_bytes: usize) -> usize {
+    max_event_bytes
+        .div_ceil(3)
+        .saturating_mul(4)
+        .saturating_add(MESSAGE_ALLOWANCE)
+}
+
 async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Authority) {
     let (io, read) = match upgrade
         .await
@@ -227,8 +235,8 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Au
     };
     let counters = service.websocket_counters.clone();
     let _open = Counted::new(&counters.open);
-    let max_message = service.max_event_bytes.div_ceil(3) * 4 + MESSAGE_ALLOWANCE;
-    let io = Metered::new(io, &read, service.bodies.share(), max_message);
+    let max_message = max_message(service.max_event_bytes);
+    let io = Metered::new(io, &read, service.messages.share(), max_message);
     let socket = Socket::new(io, max_message, counters).await;
     let connection = Connection::new(service, name.into(), socket, authority);
     connection.run().await;

@@ -25,7 +25,7 @@ pub struct Share {
 /// There is no more to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the bodies of publishes under way hold as much as they may together, {0} bytes; nothing was stored"
+    "what is under way holds as much as it may together, {0} bytes; nothing was done, come back later"
 )]
 pub struct UsedUp(pub usize);
 

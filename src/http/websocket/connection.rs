@@ -12,6 +12,7 @@ use crate::http::stream::ended;
 use crate::http::subscribe::closing;
 use crate::hub::{Joined, Refusal, Status};
 use crate::metrics::How;
+use crate::publish::Share;
 use crate::wire::Closing;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -26,7 +27,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 
 /// What has been done.
 pub(super) enum Done {
-    Answer(Answer),
+    /// With what it holds until it is sent.
+    Answer(Answer, Share),
     /// A subscription is ready to begin.
     Joined(Ref, Subscribe, Result<Joined, Refusal>),
     /// Nobody waits for it any more.
@@ -102,7 +104,7 @@ impl Connection {
             return Ok(());
         }
         while let Some(done) = self.under_way.next().await {
-            if let Done::Answer(answer) = done {
+            if let Done::Answer(answer, _share) = done {
                 self.answer(answer).await?;
             }
         }
@@ -122,7 +124,7 @@ impl Connection {
     /// - something that one of its subscriptions has to tell;
     /// - the end of its token, or of the time to show one;
     /// - the time for a ping;
-    /// - the time when it has been silent for too long.
+    /// - the time when it has been silent for too long, or has begun a message and not ended it.
     ///
     /// All that is sent is waited for, so nothing piles up for a client that takes nothing: the socket fails when that
     /// goes on for too long.
@@ -135,6 +137,7 @@ impl Connection {
         loop {
             let listens = self.under_way.len() < settings.max_outstanding;
             let silent_at = self.silent_at();
+            let due = self.message_due();
             tokio::select! {
                 incoming = self.socket.next(), if listens => self.hear(incoming?).await?,
                 Some(done) = self.under_way.next() => self.finish(done).await?,
@@ -145,6 +148,7 @@ impl Connection {
                 turn = self.authority.turn() => self.take_turn(turn).await?,
                 _ = pings.tick() => self.socket.ping().await?,
                 () = sleep_until(silent_at), if listens => self.last_look().await?,
+                () = sleep_until(due.unwrap_or(silent_at)), if listens && due.is_some() => self.check_due()?,
             }
             if !listens {
                 self.heard = Instant::now();
@@ -157,6 +161,21 @@ impl Connection {
     /// When the client has been silent for too long, unless something of a message comes before.
     fn silent_at(&self) -> Instant {
         self.heard.max(self.socket.came()) + self.service.websockets.silence()
+    }
+
+    /// When the message that has begun has to be whole, as a body has to be over HTTP.
+    fn message_due(&self) -> Option<Instant> {
+        Some(self.socket.began()? + self.service.body_timeout)
+    }
+
+    fn check_due(&self) -> Result<(), Ended> {
+        match self.message_due() {
+            Some(due) if due <= Instant::now() => Err(Ended::policy(format!(
+                "a message was not sent within {} s, as long as it may take",
+                self.service.body_timeout.as_secs()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Sends those away who come to a replica that can't serve them.
@@ -241,7 +260,7 @@ impl Connection {
 
     async fn finish(&mut self, done: Done) -> Result<(), Ended> {
         match done {
-            Done::Answer(answer) => self.answer(answer).await,
+            Done::Answer(answer, _share) => self.answer(answer).await,
             Done::Joined(name, asked, Ok(joined)) => {
                 let json = format!("{{\"id\":\"{}\"}}", joined.opening);
                 let streams = self.service.streams;

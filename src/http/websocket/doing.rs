@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use crate::hub::Due;
 use crate::log::{Ask, Reply, RequestError};
 use crate::metrics::{Counted, RequestFailure};
-use crate::publish::Share;
+use crate::publish::{BodyBudget, Share};
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use http::StatusCode;
 
@@ -109,19 +109,22 @@ impl Connection {
         let caller = self.authority.caller()?.clone();
         caller.publish(&message.feed)?;
         let share = match &message.data {
-            Data::Bytes(data) => self.share(data.len())?,
-            Data::Oversize { .. } => self.share(0)?,
+            Data::Bytes(data) => data.len(),
+            Data::Oversize { .. } => 0,
         };
+        let share = share_of(&self.service.bodies, share)?;
+        let small = self.service.messages.share();
         message.connection = Some((*self.id).into());
         let publisher = self.service.publisher.clone();
         let reference = reference.clone();
         let published = async move {
             let published = publisher.publish(&caller, message, idempotency_key).await;
             drop(share);
-            Done::Answer(match published {
+            let answer = match published {
                 Ok(published) => answer::published(&reference, &published),
                 Err(failed) => answer::error(Some(&reference), &failed.into()),
-            })
+            };
+            Done::Answer(answer, small)
         };
         Ok(published.boxed())
     }
@@ -134,7 +137,13 @@ impl Connection {
         let caller = self.authority.caller()?;
         caller.request(&request.name)?;
         let sender = caller.subject().map(Box::from);
-        let share = self.share(request.data.len())?;
+        let mut share = share_of(&self.service.messages, request.data.len())?;
+        let place = self.service.requests.clone().try_acquire_owned();
+        let place = place.map_err(|_| {
+            let detail =
+                "as many requests are under way as may be (--max-publishes); come back later";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })?;
         let ask = Ask {
             name: request.name,
             connection: (*self.id).into(),
@@ -146,21 +155,24 @@ impl Connection {
         let (service, reference) = (self.service.clone(), reference.clone());
         let asked = async move {
             let replied = asked(&service, ask).await;
-            drop(share);
-            Done::Answer(match replied {
+            drop(place);
+            let held = replied.as_ref().map_or(0, |reply| reply.data.len());
+            let room = share.resize(held).map_err(Problem::from);
+            let answer = match replied.and_then(|reply| room.map(|()| reply)) {
                 Ok(reply) => answer::replied(&reference, reply, request.binary),
                 Err(problem) => answer::error(Some(&reference), &problem),
-            })
+            };
+            Done::Answer(answer, share)
         };
         Ok(asked.boxed())
     }
+}
 
-    /// A part of what all that is published may hold together.
-    fn share(&self, bytes: usize) -> Result<Share, Problem> {
-        let mut share = self.service.bodies.share();
-        share.resize(bytes)?;
-        Ok(share)
-    }
+/// A part of a budget.
+fn share_of(budget: &BodyBudget, bytes: usize) -> Result<Share, Problem> {
+    let mut share = budget.share();
+    share.resize(bytes)?;
+    Ok(share)
 }
 
 /// Asks a backend, and counts that.

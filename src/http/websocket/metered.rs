@@ -24,6 +24,8 @@ pub(super) struct Metered {
     frames: Frames,
     /// When bytes last came.
     came: Instant,
+    /// When the first of a message came that is not whole.
+    began: Option<Instant>,
     share: Share,
     /// Bytes read since the last message was whole.
     pending: usize,
@@ -41,6 +43,7 @@ impl Metered {
             front: Bytes::copy_from_slice(read), // without the buffer that it is a part of
             frames: Frames::new(FREE),
             came: Instant::now(),
+            began: None,
             share,
             pending: 0,
             most,
@@ -58,6 +61,11 @@ impl Metered {
         self.came
     }
 
+    /// When the first bytes came of a message that has not come whole.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
     /// Whether there was a large frame, for which whoever reads has made room, and nothing was read beyond it.
     pub(super) fn has_large(&self) -> bool {
         self.frames.ends_large()
@@ -71,6 +79,7 @@ impl Metered {
     /// A message has come whole.
     pub(super) fn whole(&mut self) {
         self.pending = 0;
+        self.began = None;
         self.give_back();
     }
 
@@ -78,6 +87,7 @@ impl Metered {
     pub(super) fn control(&mut self, bytes: usize) {
         self.pending = self.pending.saturating_sub(bytes);
         if self.pending == 0 {
+            self.began = None;
             self.give_back();
         }
     }
@@ -89,6 +99,9 @@ impl Metered {
 
     fn count(&mut self, bytes: usize) -> io::Result<()> {
         self.pending = (self.pending + bytes).min(self.most);
+        if bytes > 0 {
+            self.began.get_or_insert_with(Instant::now);
+        }
         let needed = match self.pending {
             0..=FREE => 0,
             pending => pending.next_multiple_of(STEP),

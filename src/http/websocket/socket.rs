@@ -72,6 +72,11 @@ impl Socket {
         self.inner.as_ref().expect(WHOLE).get_ref().came()
     }
 
+    /// When a message began that has not come whole.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.inner.as_ref().expect(WHOLE).get_ref().began()
+    }
+
     /// Gives up the room that was made for a large message, once that is let go.
     pub(super) async fn shrink(&mut self) -> Result<(), Ended> {
         match self.inner().get_ref().has_large() {

@@ -174,8 +174,8 @@ async fn messages_that_are_too_large_are_1009_however_they_come() {
 }
 
 #[tokio::test]
-async fn beginnings_of_messages_hold_no_more_than_all_publishes_may() {
-    let replica = Replica::start(&["--publish-bytes=20000000"]).await;
+async fn beginnings_of_messages_hold_no_more_than_they_may_and_keep_nobody_from_publishing() {
+    let replica = Replica::start(&["--websocket-bytes=20000000"]).await;
     let mut wires = Vec::new();
     // More than may be held, of which each is within what it may send, and none is ever ended.
     for n in 0..30 {
@@ -207,9 +207,10 @@ async fn beginnings_of_messages_hold_no_more_than_all_publishes_may() {
     }
     // 19 find room at most, and some at least.
     assert!((11..30).contains(&closed), "{closed}");
+    replica.publish("a", "x".repeat(900_000)).await;
     drop(wires);
     within("all to be given back", async {
-        while metric(&replica, "tidings_publish_bytes ").await > 0 {}
+        while metric(&replica, "tidings_websocket_bytes ").await > 0 {}
     })
     .await;
     serves(&replica).await;
