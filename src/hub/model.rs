@@ -16,27 +16,43 @@ const STEPS: usize = 100_000;
 /// Steps until all begins anew, with other limits.
 const LIFE: usize = 1_000;
 
-/// A generator, its seed printed for whom the test fails: `TIDINGS_TEST_SEED` sets it again.
-#[allow(clippy::print_stderr)] // cargo shows it where a test fails
-fn rng() -> Rng {
+/// Seeds that have found something.
+const FOUND: [u64; 2] = [14_009_878_283_266_287_647, 8_884_021_642_261_885_696];
+
+/// A random seed, or the one that `TIDINGS_TEST_SEED` gives.
+fn seed() -> u64 {
     let given = std::env::var("TIDINGS_TEST_SEED").ok();
-    let seed = given.map_or_else(
+    given.map_or_else(
         || fastrand::u64(..),
         |text| text.parse().expect("TIDINGS_TEST_SEED is a number"),
-    );
-    eprintln!("TIDINGS_TEST_SEED={seed}");
-    fastrand::seed(seed); // the hub's own pauses
-    Rng::with_seed(seed)
+    )
 }
 
-#[tokio::test(start_paused = true)]
-async fn every_reader_is_told_what_the_model_says_whatever_becomes_of_the_log() {
-    let mut rng = rng();
+/// What comes of a seed, which is printed for whom the test fails.
+#[allow(clippy::print_stderr)] // cargo shows it where a test fails
+async fn live(seed: u64) {
+    eprintln!("TIDINGS_TEST_SEED={seed}");
+    fastrand::seed(seed); // the hub's own pauses
+    let mut rng = Rng::with_seed(seed);
     for _ in 0..STEPS / LIFE {
         let mut world = World::new(rng.fork()).await;
         for _ in 0..LIFE {
             world.step().await;
         }
         world.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_reader_is_told_what_the_model_says_whatever_becomes_of_the_log() {
+    live(seed()).await;
+}
+
+#[test]
+fn seeds_that_have_found_something_find_nothing_any_more() {
+    for seed in FOUND {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(live(seed));
     }
 }

@@ -5,6 +5,7 @@ use super::world::{World, within};
 use crate::event::{Pattern, Patterns, Position};
 use crate::hub::reader::Progress;
 use crate::hub::{self, NO_ID, Reader, Refusal, Signal, Start};
+use crate::wire::Say;
 use fastrand::Rng;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -51,6 +52,20 @@ fn patterns(rng: &mut Rng) -> Patterns {
     let some = (0..=rng.usize(..4)).map(|_| PATTERNS[rng.usize(..PATTERNS.len())]);
     let some: Vec<Pattern> = some.map(|text| text.parse().unwrap()).collect();
     Patterns::new(some, 4).unwrap()
+}
+
+/// What a reader would be told now from what is at hand, and where it would be then.
+fn foretold(reader: &Reader) -> (Option<Say>, Vec<Position>, Position) {
+    let mut ahead = reader.fork();
+    let (said, events) = match ahead.step() {
+        Progress::Heard(Signal::Notice(notice)) => (Some(notice.say), Vec::new()),
+        Progress::Heard(Signal::Events(entries)) => {
+            let events = entries.iter().map(|entry| entry.position());
+            (None, events.collect())
+        }
+        Progress::Live | Progress::Behind(_) => (None, Vec::new()),
+    };
+    (said, events, ahead.position())
 }
 
 impl World {
@@ -238,10 +253,19 @@ impl World {
         };
         let (reader, signal) = asked.await;
         subject.asked = Asked::No(reader);
-        if let Some(signal) = signal {
-            self.hear(&mut subject, &signal);
-        }
+        self.hear_if_any(&mut subject, signal);
         subject
+    }
+
+    /// A reader is told something, or has only read on in the log, past what is not for it.
+    fn hear_if_any(&mut self, subject: &mut Subject, signal: Option<Signal>) {
+        match signal {
+            Some(signal) => self.hear(subject, &signal),
+            None => {
+                self.observe();
+                self.told.passed_over(&mut subject.place);
+            }
+        }
     }
 
     /// A reader is told something. At times its client takes but the beginning, and it goes back there; at times
@@ -296,9 +320,7 @@ impl World {
             self.observe();
             if let Some((reader, signal)) = heard {
                 subject.asked = Asked::No(reader);
-                if let Some(signal) = signal {
-                    self.hear(&mut subject, &signal);
-                }
+                self.hear_if_any(&mut subject, signal);
             } else {
                 self.told.asked(&mut subject.place);
             }
@@ -350,14 +372,11 @@ impl World {
                 if let Asked::No(known) = &other.asked
                     && known.group() == reader.group()
                     && known.meets(reader)
-                    && subject.place.seen == other.place.seen
                 {
-                    assert!(
-                        self.told.meet(&subject.place, &other.place),
-                        "{:?} and {:?}",
-                        subject.place,
-                        other.place
-                    );
+                    let (one, other) = (&subject.place, &other.place);
+                    assert!(self.told.meet(one, other), "{one:?} and {other:?}");
+                    let (told, same) = (foretold(reader), foretold(known));
+                    assert_eq!(told, same, "{one:?} and {other:?}");
                 }
             }
         }

@@ -58,9 +58,11 @@ impl Told {
         place.welcome.is_some() || self.reset(place).is_some() || self.next(place).is_some()
     }
 
-    /// Whether both are to be told the same.
+    /// Whether both, at the same place of the same log, are to be told the same. Of those who are still to hear that
+    /// this log has become another the next event says nothing: it is the other's, after that from which they go on.
     pub(super) fn meet(&self, one: &Place, other: &Place) -> bool {
-        self.next(one) == self.next(other)
+        let is_up_to_date = |place: &Place| place.seen == self.changes.len();
+        !is_up_to_date(one) || !is_up_to_date(other) || self.next(one) == self.next(other)
     }
 
     /// To where the changes that a reader has not seen are to take it back.
@@ -115,6 +117,11 @@ impl Told {
     /// The reader was asked, and is in the middle of that.
     pub(super) fn asked(&self, place: &mut Place) {
         place.vague = true;
+        self.passed_over(place);
+    }
+
+    /// The reader may have come further without a word.
+    pub(super) fn passed_over(&self, place: &mut Place) {
         place.reach = place.reach.max(self.head.sequence());
     }
 
