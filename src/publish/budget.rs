@@ -25,7 +25,7 @@ pub struct Share {
 /// There is no more to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "what is under way holds as much as it may together, {0} bytes; nothing was done, come back later"
+    "what is under way holds as much as it may together, {0} bytes; nothing was stored or asked, come back later"
 )]
 pub struct UsedUp(pub usize);
 
