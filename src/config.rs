@@ -91,7 +91,7 @@ pub struct ListenSettings {
     )]
     pub anonymous_request: Vec<Pattern>,
 
-    /// Origins whose pages may use this server, as in https://app.example.com; may be given several times (in the
+    /// Origins whose pages may use this server, as in `https://app.example.com`; may be given several times (in the
     /// variable: separated by commas). Without it, pages of all may, but not with a cookie.
     #[arg(
         long,
