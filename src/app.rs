@@ -5,9 +5,9 @@ use crate::config::{
     DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings, WebSocketSettings,
 };
 use crate::http::{
-    Credentials, Drain, End, Server, Service, Stall, Watch, examples, max_message, router,
+    Credentials, Drain, Server, Service, Stall, Watch, examples, max_message, router,
 };
-use crate::hub::{Hub, HubLimits, Shards, WindowLimits};
+use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
@@ -242,9 +242,9 @@ impl App {
             "draining: open streams are closed over {} s",
             spread.as_secs_f64()
         );
-        self.ending
-            .send_replace(Some(End::new(Closing::Drain, spread)));
-        self.shards.end(Closing::Drain, spread);
+        let end = End::new(Closing::Drain, spread);
+        self.ending.send_replace(Some(end));
+        self.shards.end(end);
         let ended = async {
             let listening = self.drain.mul_f64(LISTENING);
             // Those that are open after that are cut off in the end.

@@ -28,7 +28,6 @@ pub(crate) use credentials::Credentials;
 pub(crate) use examples::examples;
 pub(crate) use server::{Drain, Server};
 pub(crate) use stall::{Stall, Watch};
-pub(crate) use stream::End;
 pub(crate) use websocket::max_message;
 
 use crate::auth::Access;

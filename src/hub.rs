@@ -7,6 +7,7 @@
 
 mod bell;
 mod cold;
+mod end;
 mod entry;
 mod feeds;
 mod follower;
@@ -25,6 +26,7 @@ mod trie;
 mod wildcards;
 mod window;
 
+pub use end::End;
 pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
 pub use reader::Reader;

@@ -5,7 +5,7 @@ use super::negotiate::Media;
 use super::page::Events;
 use super::problem::Problem;
 use super::stream::{Ending, ended};
-use super::subscribe::{REFUSED, closing};
+use super::subscribe::{closing, refused};
 use super::validator::Tag;
 use super::{Service, Watch};
 use crate::hub::{Joined, Place, Reader, Signal, Term};
@@ -73,11 +73,7 @@ fn refuse(reason: Closing) -> Response {
         Closing::Drain => problem.closing(), // over the same connection it would come back here
         _ => problem,
     };
-    let mut response = problem.into_response();
-    response
-        .headers_mut()
-        .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
-    response
+    refused(problem.into_response(), reason)
 }
 
 /// What there is for a reader.

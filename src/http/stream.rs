@@ -2,38 +2,14 @@
 
 use crate::config::StreamSettings;
 use crate::event::Position;
-use crate::hub::{Due, Joined, Place, Reader, Signal, Term, heartbeat};
+use crate::hub::{Due, End, Joined, Place, Reader, Signal, Term, heartbeat};
 use crate::wire::{self, Closing, Form};
 use bytes::Bytes;
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// When streams are to end, and why.
 pub(super) type Ending = watch::Receiver<Option<End>>;
-
-/// Over which time streams are to end, each at its own random moment, and why.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
-    pub(super) reason: Closing,
-    began: Instant,
-    spread: Duration,
-}
-
-impl End {
-    /// An end that begins now.
-    pub(crate) fn new(reason: Closing, spread: Duration) -> Self {
-        Self {
-            reason,
-            began: Instant::now(),
-            spread,
-        }
-    }
-
-    fn moment(&self) -> Instant {
-        self.began + self.spread.mul_f64(fastrand::f64())
-    }
-}
 
 /// A stream of events.
 pub(super) struct Stream {

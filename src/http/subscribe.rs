@@ -19,7 +19,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use std::convert::Infallible;
 
-pub(super) const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
+const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
 
 /// How a request came, and what may be done with its connection.
 pub(super) struct Way {
@@ -166,16 +166,20 @@ pub(super) fn closing(refusal: &Refusal) -> Closing {
 
 /// An answer that tells a client to come back. A browser's EventSource would take any status but 200 for good.
 fn refuse(service: &Service, asked: &Asked, form: Form, reason: Closing) -> Response {
-    let mut response = match form {
+    let response = match form {
         Form::Sse | Form::SseEnvelope => {
             let body = wire::refusal(service.streams.retry(), asked.id.as_deref(), reason);
             opened(form, body.into())
         }
         Form::Lines => Problem::unavailable(reason).into_response(),
     };
-    response
-        .headers_mut()
-        .insert(REFUSED, HeaderValue::from_static(reason.as_str()));
+    refused(response, reason)
+}
+
+/// An answer that says in its head why it is none.
+pub(super) fn refused(mut response: Response, reason: Closing) -> Response {
+    let reason = HeaderValue::from_static(reason.as_str());
+    response.headers_mut().insert(REFUSED, reason);
     response
 }
 

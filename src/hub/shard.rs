@@ -21,10 +21,10 @@ use super::bell::Ear;
 use super::reader::Reader;
 use super::signal::Signal;
 use super::term::Term;
-use super::{Place, Shared};
+use super::{End, Place, Shared};
 use crate::config::StreamSettings;
 use crate::event::Position;
-use crate::wire::{Closing, Form};
+use crate::wire::Form;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use std::io;
@@ -104,7 +104,7 @@ enum Order {
     /// A reader is back from the log, or lost on the way.
     Back(Box<Back>),
     /// End all connections in good order, spread over a time.
-    End(Closing, Duration),
+    End(End),
     /// End the thread.
     Stop,
 }
@@ -204,12 +204,12 @@ impl Shards {
             .tell_soon(Order::Serve(Box::new(handed)));
     }
 
-    /// Ends all connections with `hub:closing`, each at its own random moment within `spread`, as fast as their
-    /// sockets take it; those that come later likewise.
-    pub fn end(&self, reason: Closing, spread: Duration) {
+    /// Ends all connections with `hub:closing`, each at its own random moment, as fast as their sockets take it; those
+    /// that come later likewise.
+    pub fn end(&self, end: End) {
         self.shards
             .iter()
-            .for_each(|(desk, _)| desk.tell(Order::End(reason, spread)));
+            .for_each(|(desk, _)| desk.tell(Order::End(end)));
     }
 
     /// What each shard has done.

@@ -28,7 +28,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// What has been done.
 pub(super) enum Done {
     /// With what it holds until it is sent.
-    Answer(Answer, Share),
+    Answer(Answer, Option<Share>),
     /// A subscription is ready to begin.
     Joined(Ref, Subscribe, Result<Joined, Refusal>),
     /// Nobody waits for it any more.

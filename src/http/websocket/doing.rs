@@ -108,12 +108,11 @@ impl Connection {
     ) -> Result<BoxFuture<'static, Done>, Problem> {
         let caller = self.authority.caller()?.clone();
         caller.publish(&message.feed)?;
-        let share = match &message.data {
+        let bytes = match &message.data {
             Data::Bytes(data) => data.len(),
             Data::Oversize { .. } => 0,
         };
-        let share = share_of(&self.service.bodies, share)?;
-        let small = self.service.messages.share();
+        let share = share_of(&self.service.bodies, bytes)?;
         message.connection = Some((*self.id).into());
         let publisher = self.service.publisher.clone();
         let reference = reference.clone();
@@ -124,7 +123,7 @@ impl Connection {
                 Ok(published) => answer::published(&reference, &published),
                 Err(failed) => answer::error(Some(&reference), &failed.into()),
             };
-            Done::Answer(answer, small)
+            Done::Answer(answer, None)
         };
         Ok(published.boxed())
     }
@@ -162,7 +161,7 @@ impl Connection {
                 Ok(reply) => answer::replied(&reference, reply, request.binary),
                 Err(problem) => answer::error(Some(&reference), &problem),
             };
-            Done::Answer(answer, share)
+            Done::Answer(answer, Some(share))
         };
         Ok(asked.boxed())
     }

@@ -1,24 +1,9 @@
-//! Connections that are served for a time, and are told when it is over: their own, or that of all.
+//! Connections that are served for a time of their own, and are told when it is over.
 
 use super::thread::{Shard, name_of};
 use crate::hub::{Due, Term};
 use crate::wire::{self, Closing};
 use std::time::{Duration, Instant};
-
-/// Why and over which time all connections are to end.
-#[derive(Clone, Copy)]
-pub(super) struct Ending {
-    pub(super) reason: Closing,
-    pub(super) began: Instant,
-    pub(super) spread: Duration,
-}
-
-impl Ending {
-    /// When one of them is to end.
-    pub(super) fn moment(&self) -> Instant {
-        self.began + self.spread.mul_f64(fastrand::f64())
-    }
-}
 
 impl Shard {
     /// Notes when something comes due of a connection's term.

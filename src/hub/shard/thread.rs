@@ -3,14 +3,13 @@
 use super::conn::{Conn, Written};
 use super::frame::Frame;
 use super::group::Group;
-use super::terms::Ending;
 use super::wheel::{Tick, Wheel};
 use super::{Desk, Handed, Order, ShardStats, forget_unsent};
 use crate::config::StreamSettings;
-use crate::hub::Shared;
 use crate::hub::bell::Ear;
 use crate::hub::reader::Reader;
 use crate::hub::signal::{Part, heartbeat};
+use crate::hub::{End, Shared};
 use crate::wire::{self, Chunk, Closing, Form, LAST_CHUNK};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -50,7 +49,7 @@ pub(super) struct Shard {
     pub(super) tick: Tick,
     /// Groups that had their turn and have more to send.
     pub(super) unfinished: Vec<u32>,
-    ending: Option<Ending>,
+    ending: Option<End>,
     /// Connections that are to end, and when: the next is the last of them.
     departures: Vec<(Instant, u32)>,
     /// When something comes due of the connections' terms.
@@ -170,7 +169,7 @@ impl Shard {
         match order {
             Order::Serve(handed) => self.admit(*handed),
             Order::Back(back) => self.back(*back),
-            Order::End(reason, spread) => self.end_all(reason, spread),
+            Order::End(end) => self.end_all(end),
             Order::Stop => self.stopped = true,
         }
     }
@@ -202,7 +201,7 @@ impl Shard {
         self.watch(id);
         // It began before the end did, and was on its way here.
         if let Some(ending) = self.ending {
-            let departure = (ending.moment(), name_of(id));
+            let departure = departure(&ending, id);
             let at = self.departures.partition_point(|one| *one > departure);
             self.departures.insert(at, departure);
         }
@@ -266,15 +265,10 @@ impl Shard {
     }
 
     /// Ends all connections, each at its own moment; until then it is served.
-    fn end_all(&mut self, reason: Closing, spread: Duration) {
-        let ending = Ending {
-            reason,
-            began: Instant::now(),
-            spread,
-        };
-        self.ending = Some(ending);
-        let departure = |(id, _)| (ending.moment(), name_of(id));
-        self.departures = self.conns.iter().map(departure).collect();
+    fn end_all(&mut self, end: End) {
+        self.ending = Some(end);
+        let all = self.conns.iter();
+        self.departures = all.map(|(id, _)| departure(&end, id)).collect();
         self.departures
             .sort_unstable_by(|one, other| other.cmp(one));
         self.end_due();
@@ -282,13 +276,13 @@ impl Shard {
 
     /// Ends those whose moment has come.
     fn end_due(&mut self) {
-        let Some(Ending { reason, .. }) = self.ending else {
+        let Some(End { reason, .. }) = self.ending else {
             return;
         };
         let now = Instant::now();
         while let Some((_, name)) = self.departures.pop_if(|(at, _)| *at <= now) {
             let conn = name as usize;
-            // It may have gone before. One that has its number since then is ending already.
+            // It may have gone before; one that has its number since then ends by that.
             if self.conns.get(conn).is_some_and(|known| !known.ending) {
                 self.end(conn, reason);
             }
@@ -392,6 +386,11 @@ impl Shard {
         }]);
         self.write(conn, &frame);
     }
+}
+
+/// When a connection is to end.
+fn departure(end: &End, conn: usize) -> (Instant, u32) {
+    (end.moment().into_std(), name_of(conn))
 }
 
 pub(super) fn name_of(number: usize) -> u32 {

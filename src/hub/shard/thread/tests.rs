@@ -156,7 +156,9 @@ async fn a_client_that_is_gone_when_the_streams_end_is_no_harm() {
     drop(client);
     bench.publish(LARGE).await;
     while bench.shard.conns[other].write(b"?") != Written::Gone {}
-    bench.shard.end_all(Closing::Drain, Duration::ZERO);
+    bench
+        .shard
+        .end_all(End::new(Closing::Drain, Duration::ZERO));
     assert_eq!(bench.shard.desk.stats.connections.load(Relaxed), 0);
     drop(away);
 }
@@ -220,7 +222,9 @@ async fn a_slow_socket_is_left_no_bytes_of_its_own() {
     let group = bench.shard.conns[slow].group;
     bench.shard.advance_all(group);
     assert!(bench.shard.conns[slow].is_blocked());
-    bench.shard.end_all(Closing::Drain, Duration::ZERO);
+    bench
+        .shard
+        .end_all(End::new(Closing::Drain, Duration::ZERO));
     let patterns = Patterns::new(vec!["a.>".parse().unwrap()], 1).unwrap();
     let mut joined = bench.hub.join(patterns, Start::Last(2)).await.unwrap();
     let Signal::Events(entries) = joined.reader.next().await else {
