@@ -8,6 +8,7 @@ use futures::executor::block_on;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use tidings::clients::{Permit, Seat};
 use tidings::config::StreamSettings;
 use tidings::event::{Event, Feed, Message, Pattern, Patterns, Position, Timestamp};
 use tidings::hub::{Handed, Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
@@ -210,7 +211,8 @@ fn fan_out_by_a_shard(bencher: Bencher<'_, '_>, readers: usize) {
                 socket,
                 reader: joined.reader,
                 place: joined.place,
-                permit,
+                permit: Permit::new(permit, Seat::default()),
+                seat: Seat::default(),
                 form: Form::Sse,
                 told: None,
                 term: None,

@@ -1,18 +1,22 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 use crate::auth::{Access, AuthError};
+use crate::clients::{Proxies, Rates, SeatLimits, Seats};
 use crate::config::{
-    DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings, WebSocketSettings,
+    ClientSettings, DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings,
+    WebSocketSettings,
 };
 use crate::http::{
-    Credentials, Drain, Server, Service, Stall, Watch, examples, max_message, router,
+    Bounds, Credentials, Door, Drain, Server, Service, Stall, Watch, examples, max_message, router,
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
+use crate::metrics::{Bounded, Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
+use crate::revoke::Revoker;
 use crate::wire::Closing;
 use axum::Router;
+use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -28,6 +32,7 @@ pub struct App {
     shards: Arc<Shards>,
     ending: watch::Sender<Option<End>>,
     watch: Watch,
+    revoker: Revoker,
     connections: Connections,
     drain: Duration,
     access: Arc<Access>,
@@ -118,6 +123,7 @@ impl App {
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
         let connections = Connections::new(limits.max_connections);
+        let clients = Clients::new(&settings.clients);
         let bodies = body_budget(&limits)?;
         let pages = page_budget(&limits);
         let messages = message_budget(&settings.websockets, &limits);
@@ -133,7 +139,12 @@ impl App {
             after: settings.streams.stall_timeout(),
             count: counters.stalled.clone(),
         };
-        let server = Server::bind(address, connections.clone(), head_timeout, stall.clone())
+        let bounds = Bounds {
+            head_timeout,
+            max_head: limits.max_head_bytes,
+            stall: stall.clone(),
+        };
+        let server = Server::bind(address, connections.clone(), clients.door.clone(), bounds)
             .map_err(|error| StartError::Listen { address, error })?;
         let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
@@ -145,6 +156,14 @@ impl App {
         let usage = hub.clone();
         let replica: Arc<str> = name().into();
         let websockets = WebSocketCounters::default();
+        let revoker = Revoker {
+            replica: replica.clone(),
+            seats: clients.seats.clone(),
+            shards: shards.clone(),
+            revoked: credentials.revoked().clone(),
+            log: hub.log().clone(),
+            ended: Counter::default(),
+        };
         let metrics = Metrics::new(
             &counters,
             move || usage.usage(),
@@ -159,6 +178,13 @@ impl App {
             },
         )
         .with_websockets(&websockets)
+        .with_clients(&Bounded {
+            connections: &clients.door.seats,
+            seats: &clients.seats,
+            publishes: &clients.publish_rates,
+            messages: &clients.message_rates,
+            revoked: &revoker.ended,
+        })
         .with_credentials(credentials.refused())
         .with_name(&replica);
         let ending = watch::Sender::new(None);
@@ -174,6 +200,11 @@ impl App {
             ending: ending.subscribe(),
             watch: watch.clone(),
             metrics: Arc::new(metrics),
+            proxies: clients.door.proxies,
+            seats: clients.seats,
+            publish_rates: clients.publish_rates,
+            message_rates: clients.message_rates,
+            revoker: revoker.clone(),
             replica,
             max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,
@@ -181,6 +212,7 @@ impl App {
             max_batch_bytes: limits.max_batch_bytes,
             head_timeout,
             body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
+            request_timeout: Duration::from_secs(limits.request_timeout_seconds.into()),
             bodies,
             pages,
             messages,
@@ -193,6 +225,7 @@ impl App {
             shards,
             ending,
             watch,
+            revoker,
             connections,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
@@ -231,6 +264,7 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = Shutdown>) {
         let follower = tokio::spawn(self.hub.clone().follow());
         let watch = tokio::spawn(self.watch.run());
+        let revoking = tokio::spawn(self.revoker.listen());
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
         let spread = match shutdown.await {
@@ -262,6 +296,34 @@ impl App {
         }
         follower.abort();
         watch.abort();
+        revoking.abort();
+    }
+}
+
+/// What each client may have and do.
+struct Clients {
+    door: Door,
+    seats: Seats,
+    publish_rates: Rates,
+    message_rates: Rates,
+}
+
+impl Clients {
+    fn new(settings: &ClientSettings) -> Self {
+        let limits = SeatLimits {
+            address: settings.max_connections_per_address,
+            subject: settings.max_connections_per_subject,
+        };
+        let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header);
+        Self {
+            door: Door {
+                seats: Seats::new(limits),
+                proxies: Arc::new(proxies),
+            },
+            seats: Seats::new(limits),
+            publish_rates: Rates::new(settings.publish_rate, settings.publish_burst),
+            message_rates: Rates::new(settings.message_rate, settings.message_burst),
+        }
     }
 }
 

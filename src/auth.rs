@@ -7,6 +7,7 @@
 //! | [`grants`], [`template`] | what may be done, and how it is written down |
 //! | [`api_key`] | keys of backends |
 //! | [`jwt`], [`claims`] | tokens, and what they say |
+//! | [`revoked`] | whose credentials of before are taken no more |
 //! | [`key`], [`jwks`] | the keys that tokens are signed with |
 //! | [`secret`] | what is not to be shown |
 
@@ -18,6 +19,7 @@ pub mod grants;
 pub mod jwks;
 pub mod jwt;
 pub mod key;
+pub mod revoked;
 pub mod secret;
 pub mod template;
 mod unauthorized;
@@ -25,6 +27,7 @@ mod unauthorized;
 pub use authenticator::{AuthError, Authenticator};
 pub use caller::{Caller, Deed, Denied, Who};
 pub use grants::{ClaimGrant, Grants, Permissions};
+pub use revoked::{Revocation, Revoked};
 pub use secret::Secret;
 pub use template::Template;
 pub use unauthorized::Unauthorized;

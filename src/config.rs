@@ -1,11 +1,13 @@
 //! Settings: one small struct a concern, each field with its flag, its variable and its default.
 
 mod auth;
+mod clients;
 mod data;
 mod nats;
 mod websocket;
 
 pub use auth::AuthSettings;
+pub use clients::{ClientSettings, ForwardedHeader};
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
 pub use websocket::WebSocketSettings;
@@ -35,6 +37,9 @@ pub struct Settings {
     /// See there.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// See there.
+    #[command(flatten)]
+    pub clients: ClientSettings,
     /// See there.
     #[command(flatten)]
     pub memory: MemorySettings,
@@ -235,6 +240,10 @@ pub struct LimitSettings {
     )]
     pub max_publishes: usize,
 
+    /// The largest head of a request, its URL and headers, in bytes; the same for a header list over HTTP/2.
+    #[arg(long, env = "TIDINGS_MAX_HEAD_BYTES", value_name = "BYTES", default_value_t = 32 << 10, value_parser = value_parser!(u32).range(8192..=1 << 20))]
+    pub max_head_bytes: u32,
+
     /// How long a client may take for the head of a request, in seconds; then its connection is closed.
     #[arg(long = "head-timeout", env = "TIDINGS_HEAD_TIMEOUT", value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u16).range(1..=3600))]
     pub head_timeout_seconds: u16,
@@ -243,6 +252,11 @@ pub struct LimitSettings {
     /// nothing of a batch's answer for as long is cut off.
     #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
     pub body_timeout_seconds: u16,
+
+    /// How long a request may take in all until its answer begins, in seconds; then it is answered with 503, or a publish
+    /// with 504.
+    #[arg(long = "request-timeout", env = "TIDINGS_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = value_parser!(u16).range(1..=3600))]
+    pub request_timeout_seconds: u16,
 }
 
 /// How many there may be of something, `least` or more.

@@ -1,10 +1,12 @@
 //! HTTP: every route in one place.
 
 mod access;
+mod admin;
 mod asked;
 mod assets;
 mod batch;
 mod body;
+mod client;
 mod credentials;
 mod examples;
 mod explain;
@@ -26,21 +28,23 @@ mod websocket;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use examples::examples;
-pub(crate) use server::{Drain, Server};
+pub(crate) use server::{Bounds, Door, Drain, Server};
 pub(crate) use stall::{Stall, Watch};
 pub(crate) use websocket::max_message;
 
 use crate::auth::Access;
+use crate::clients::{Proxies, Rates, Seats};
 use crate::config::{StreamSettings, WebSocketSettings};
 use crate::hub::{Hub, Shards};
 use crate::metrics::WebSocketCounters;
 use crate::publish::{BodyBudget, Publisher};
+use crate::revoke::Revoker;
 use access::Callers;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body;
@@ -67,6 +71,14 @@ pub(crate) struct Service {
     pub(crate) ending: Ending,
     pub(crate) watch: Watch,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
+    pub(crate) proxies: Arc<Proxies>,
+    /// What each client has open.
+    pub(crate) seats: Seats,
+    /// How much each may publish.
+    pub(crate) publish_rates: Rates,
+    /// How many messages each may send over WebSockets.
+    pub(crate) message_rates: Rates,
+    pub(crate) revoker: Revoker,
     /// Its name among the replicas.
     pub(crate) replica: Arc<str>,
     pub(crate) max_streams: usize,
@@ -75,6 +87,7 @@ pub(crate) struct Service {
     pub(crate) max_batch_bytes: usize,
     pub(crate) head_timeout: Duration,
     pub(crate) body_timeout: Duration,
+    pub(crate) request_timeout: Duration,
     pub(crate) bodies: BodyBudget,
     pub(crate) pages: BodyBudget,
     /// What WebSockets hold of messages that are on their way.
@@ -96,12 +109,14 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
         .route("/explain", get(explain::explain))
         .route("/ws", get(websocket::open))
+        .route("/admin/subjects/{subject}", delete(admin::revoke))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .merge(assets::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(service.request_timeout, bound_time))
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it
         .layer(from_fn_with_state(callers, access::guard))
         .layer(from_fn(finish))
@@ -134,9 +149,21 @@ async fn method_not_allowed(uri: Uri) -> Problem {
     let path = uri.path();
     let detail = match path == "/feeds" || path.starts_with("/feeds/") {
         true => "feeds are read with GET, and published to with POST".to_owned(),
+        false if path.starts_with("/admin/subjects/") => {
+            "what a subject has open is ended with DELETE".to_owned()
+        }
         false => format!("`{path}` is read with GET; events are published to `/feeds/{{name}}`"),
     };
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// Answers for what takes too long: until an answer begins, and not until it ends.
+async fn bound_time(State(most): State<Duration>, request: Request, next: Next) -> Response {
+    let is_safe = request.method().is_safe();
+    match tokio::time::timeout(most, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::overdue(most, is_safe).into_response(),
+    }
 }
 
 /// What holds for the answers of all routes.

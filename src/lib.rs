@@ -17,6 +17,8 @@
 //! | [`hub`] | follows the log, keeps its newest part in memory, serves readers |
 //! | [`publish`] | the only door in |
 //! | [`auth`] | who may do what |
+//! | [`clients`] | what each client holds and does, by address and subject |
+//! | [`revoke`] | the end of all that a subject has open |
 //! | `http` | every route |
 //! | [`app`] | a whole replica |
 //! | [`verify`] | holds a deployment to its promise, from outside |
@@ -37,6 +39,7 @@
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod event;
 mod http;
@@ -44,5 +47,6 @@ pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod publish;
+pub mod revoke;
 pub mod verify;
 pub mod wire;

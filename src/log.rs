@@ -9,6 +9,7 @@ mod faulty;
 mod jetstream;
 mod keys;
 mod memory;
+mod replicas;
 mod request;
 
 pub use disk::{DiskCounters, DiskError, DiskLimits, DiskLog};
@@ -16,6 +17,7 @@ pub use disk::{DiskCounters, DiskError, DiskLimits, DiskLog};
 pub(crate) use faulty::FaultyLog;
 pub use jetstream::{ConnectionState, JetStreamLog, LogCounters};
 pub use memory::{MemoryLimits, MemoryLog};
+pub use replicas::Told;
 pub use request::{Ask, REQUESTS, Reply, RequestError};
 
 use crate::event::{Event, Feed, Message, Position};

@@ -1,11 +1,13 @@
 //! What is counted, in Prometheus' form.
 
 mod credentials;
+mod limits;
 mod log;
 mod replica;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
+pub use limits::Bounded;
 pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};

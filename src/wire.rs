@@ -91,6 +91,10 @@ pub enum Closing {
     Unavailable,
     /// The client's token has expired.
     Token,
+    /// Its address or its subject has as many connections open as it may have.
+    Limit,
+    /// Its credentials were revoked.
+    Revoked,
 }
 
 impl Closing {
@@ -102,6 +106,8 @@ impl Closing {
             Self::Starting => "starting",
             Self::Unavailable => "unavailable",
             Self::Token => "token",
+            Self::Limit => "limit",
+            Self::Revoked => "revoked",
         }
     }
 

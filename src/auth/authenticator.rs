@@ -11,10 +11,12 @@ use super::grants::{ClaimGrant, Grants, Permissions};
 use super::jwks::Jwks;
 use super::jwt::{Expected, MAX_TOKEN_BYTES, Verifier};
 use super::key::{InvalidKey, Key};
+use super::revoked::Revoked;
 use super::secret::{Secret, UnreadableFile};
 use super::unauthorized::Unauthorized;
 use crate::config::AuthSettings;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// Tells who calls. Without any authentication in the settings, everyone is one of whom nothing is known.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub struct Authenticator {
     granted: Granted,
     /// What those may do who show nothing; `None` where they have to.
     nobody: Option<Caller>,
+    revoked: Revoked,
 }
 
 /// What a valid token is granted beside what it says itself.
@@ -136,7 +139,13 @@ impl Authenticator {
                 by_claim: settings.grant_claim.clone(),
             },
             nobody,
+            revoked: Revoked::default(),
         })
+    }
+
+    /// The subjects whose credentials of before are taken no more.
+    pub fn revoked(&self) -> &Revoked {
+        &self.revoked
     }
 
     /// Whether there is anything to show.
@@ -159,7 +168,8 @@ impl Authenticator {
             return Err(Unauthorized::TooLong(shown.len()));
         }
         if let Some(key) = self.api_keys.find(shown) {
-            return Ok(Caller::known(Some(key.name()), key.grants(), None));
+            self.check_revoked(Some(key.name()), None)?;
+            return Ok(Caller::backend(key.name(), key.grants()));
         }
         match &self.tokens {
             Some(tokens) if shown.contains('.') => {
@@ -173,6 +183,7 @@ impl Authenticator {
                 {
                     return Err(Unauthorized::WrongKind("sub"));
                 }
+                self.check_revoked(subject.as_deref(), token.issued)?;
                 Ok(Caller::known(
                     subject.as_deref(),
                     grants,
@@ -180,6 +191,18 @@ impl Authenticator {
                 ))
             }
             tokens => Err(Unauthorized::Unknown(tokens.is_some())),
+        }
+    }
+
+    fn check_revoked(
+        &self,
+        subject: Option<&str>,
+        issued: Option<SystemTime>,
+    ) -> Result<(), Unauthorized> {
+        let now = SystemTime::now();
+        match subject.is_some_and(|subject| self.revoked.holds(subject, issued, now)) {
+            true => Err(Unauthorized::Revoked),
+            false => Ok(()),
         }
     }
 }

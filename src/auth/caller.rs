@@ -2,6 +2,7 @@
 
 use super::Access;
 use super::grants::Grants;
+use crate::clients::{Account, Address};
 use crate::event::{Feed, Pattern, Patterns};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +16,8 @@ pub struct Caller {
     expires: Option<SystemTime>,
     /// Whether he has shown nothing where credentials are taken.
     may_show: bool,
+    /// Whether he may do as much as he likes of what he may do.
+    is_backend: bool,
 }
 
 /// What is known of a caller.
@@ -63,6 +66,7 @@ impl Caller {
             grants: Arc::default(),
             expires: None,
             may_show: false,
+            is_backend: false,
         }
     }
 
@@ -73,6 +77,7 @@ impl Caller {
             grants: Arc::new(grants),
             expires: None,
             may_show: false,
+            is_backend: false,
         }
     }
 
@@ -85,13 +90,31 @@ impl Caller {
         }
     }
 
-    /// One who has shown a token or an API key.
+    /// One who has shown an API key, which are for the operator's own backends.
+    pub fn backend(name: &str, grants: Grants) -> Self {
+        Self {
+            is_backend: true,
+            ..Self::known(Some(name), grants, None)
+        }
+    }
+
+    /// One who has shown a token.
     pub fn known(subject: Option<&str>, grants: Grants, expires: Option<SystemTime>) -> Self {
         Self {
             who: Who::Known(subject.map(Arc::from)),
             grants: Arc::new(grants),
             expires,
             may_show: false,
+            is_backend: false,
+        }
+    }
+
+    /// Whose doing it is what he does, from this address; nobody's where he may do as much as he likes.
+    pub fn account(&self, address: Option<Address>) -> Option<Account> {
+        match self.subject() {
+            _ if self.is_backend => None,
+            Some(subject) => Some(Account::Subject(subject.into())),
+            None => address.map(Account::Address),
         }
     }
 

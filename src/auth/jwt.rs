@@ -47,6 +47,8 @@ pub struct Shown {
     pub claims: Claims,
     /// Its `exp` and the leeway.
     pub expires: SystemTime,
+    /// Its `iat`, where it has one.
+    pub issued: Option<SystemTime>,
 }
 
 impl Verifier {
@@ -64,7 +66,13 @@ impl Verifier {
             (claims, _) => claims?,
         };
         let expires = self.expected.check(&claims, SystemTime::now())?;
-        Ok(Shown { claims, expires })
+        let issued = seconds(&claims, "iat").ok().flatten();
+        let issued = issued.map(|seconds| UNIX_EPOCH + Duration::from_secs_f64(seconds));
+        Ok(Shown {
+            claims,
+            expires,
+            issued,
+        })
     }
 }
 

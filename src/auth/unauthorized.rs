@@ -45,6 +45,11 @@ pub enum Unauthorized {
     /// Meant for others.
     #[error("the token's claim `aud` does not name this service (--jwt-audience)")]
     Audience,
+    /// Issued before the subject was revoked.
+    #[error(
+        "the credentials were revoked; with a token that was issued since then this may be done again"
+    )]
+    Revoked,
     /// Its own permissions can't be used.
     #[error("the token can't be used: {0}")]
     Permissions(#[from] InvalidClaim),
@@ -68,6 +73,7 @@ impl Unauthorized {
             Self::Early(_) => "early",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
+            Self::Revoked => "revoked",
             Self::Unavailable => "unavailable",
         }
     }

@@ -25,8 +25,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, if-none-match, last-event-id",
 );
-const EXPOSED_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag, retry-after, tidings-next, tidings-refused, www-authenticate");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
+    "etag, ratelimit, ratelimit-policy, retry-after, tidings-next, tidings-refused, www-authenticate",
+);
 
 /// Whose `Host` and `Origin` are accepted.
 #[derive(Clone, Debug)]

@@ -1,13 +1,15 @@
 //! `POST /feeds`: many events, one a line.
 
 use super::body::{Whole, read};
+use super::client::Client;
 use super::line::{Line, Members};
 use super::problem::Problem;
-use super::publish::{receipt, text};
+use super::publish::{receipt, take_publish, text};
 use super::server::Cut;
 use super::{Params, Service};
 use crate::auth::Caller;
-use crate::publish::Publisher;
+use crate::clients::Account;
+use crate::publish::Published;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use futures::future::{FutureExt, ready};
 use futures::stream::{StreamExt, unfold};
 use http::{HeaderMap, StatusCode, header};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,6 +31,7 @@ const PIPELINE: usize = 64;
 pub(super) async fn many(
     State(service): State<Service>,
     caller: Caller,
+    client: Client,
     params: Params,
     cut: Option<Extension<Cut>>,
     headers: HeaderMap,
@@ -46,7 +50,13 @@ pub(super) async fn many(
     let max = service.max_batch_bytes;
     let body = read(&service, &headers, body, max, "a batch").await?;
     let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
-    tokio::spawn(publish_lines(service.publisher, caller, body, answer));
+    let account = client.account(&caller);
+    let door = Arc::new(Door {
+        service,
+        caller,
+        account,
+    });
+    tokio::spawn(publish_lines(door, body, answer));
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(ReceiverStream::new(results)),
@@ -105,9 +115,9 @@ impl Answer {
 
 /// Publishes lines for as long as somebody takes their results. A line begins once there is a place for its
 /// result, so that none that is under way has to wait for the client.
-async fn publish_lines(publisher: Publisher, caller: Caller, body: Whole, answer: Answer) {
+async fn publish_lines(door: Arc<Door>, body: Whole, answer: Answer) {
     let Whole { bytes, share } = body;
-    let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
+    let pipeline = PIPELINE.min(door.service.publisher.max_publishes()).max(1);
     let gone = answer.results.clone();
     let places = unfold((lines(bytes), answer), async |(mut lines, mut answer)| {
         let line = lines.next()?;
@@ -116,7 +126,7 @@ async fn publish_lines(publisher: Publisher, caller: Caller, body: Whole, answer
     });
     let publish = places
         .map(|(line, place)| {
-            let published = publish_line(publisher.clone(), caller.clone(), line);
+            let published = door.clone().publish_line(line);
             published.map(|result| (place, result))
         })
         .buffered(pipeline)
@@ -147,19 +157,26 @@ fn lines(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
     .filter(|line| !line.trim_ascii().is_empty())
 }
 
-async fn publish_line(publisher: Publisher, caller: Caller, line: Bytes) -> String {
-    let read = Members::parse(&line, WHAT)
-        .and_then(Line::read)
-        .and_then(|line| line.message(WHAT));
-    let published = match read {
-        Ok((message, key)) => {
-            let published = publisher.publish(&caller, message, key).await;
-            published.map_err(Problem::from)
+/// The way in for the lines of one batch.
+struct Door {
+    service: Service,
+    caller: Caller,
+    account: Option<Account>,
+}
+
+impl Door {
+    async fn publish_line(self: Arc<Self>, line: Bytes) -> String {
+        match self.published(&line).await {
+            Ok(published) => format!("{}\n", receipt(&published)),
+            Err(problem) => format!("{}\n", problem.json()),
         }
-        Err(problem) => Err(problem),
-    };
-    match published {
-        Ok(published) => format!("{}\n", receipt(&published)),
-        Err(problem) => format!("{}\n", problem.json()),
+    }
+
+    async fn published(&self, line: &Bytes) -> Result<Published, Problem> {
+        take_publish(&self.service, self.account.as_ref())?;
+        let line = Members::parse(line, WHAT).and_then(Line::read)?;
+        let (message, key) = line.message(WHAT)?;
+        let publisher = &self.service.publisher;
+        Ok(publisher.publish(&self.caller, message, key).await?)
     }
 }

@@ -3,7 +3,7 @@
 use super::origins::Origins;
 use super::problem::Problem;
 use super::{Params, Service};
-use crate::auth::{Access, AuthError, Authenticator, Caller, Secret, Unauthorized};
+use crate::auth::{Access, AuthError, Authenticator, Caller, Revoked, Secret, Unauthorized};
 use crate::config::AuthSettings;
 use crate::metrics::{Reason, Refused};
 use axum::extract::FromRequestParts;
@@ -65,6 +65,11 @@ impl Credentials {
 
     pub(super) fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// The subjects whose credentials of before are taken no more.
+    pub(crate) fn revoked(&self) -> &Revoked {
+        self.authenticator.revoked()
     }
 
     /// Those that were refused.

@@ -1,10 +1,12 @@
 //! `GET /explain?feed=…`: why one does, or does not, receive something.
 
+use super::client::Client;
 use super::credentials::ACCESS_TOKEN;
 use super::poll::keep_private;
 use super::problem::Problem;
 use super::{Params, Service};
 use crate::auth::{Caller, Denied, Unauthorized, Who};
+use crate::clients::Rates;
 use crate::event::{Feed, Pattern, Patterns};
 use crate::hub::{Signal, Start, Term};
 use axum::extract::State;
@@ -90,11 +92,37 @@ struct Limits {
     max_readers: usize,
     max_patterns: usize,
     max_event_bytes: usize,
+    /// Of who asks, by his address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Open>,
+    /// Of the caller in question, by his subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Open>,
+    publish: Rate,
+    message: Rate,
+}
+
+/// Streams, polls and WebSockets on this replica.
+#[derive(Serialize)]
+struct Open {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    open: usize,
+    max: usize,
+}
+
+/// What may be done in a second, and at once after a pause.
+#[derive(Serialize)]
+struct Rate {
+    limited: bool,
+    rate: u32,
+    burst: u32,
 }
 
 pub(super) async fn explain(
     State(service): State<Service>,
     caller: Caller,
+    client: Client,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -124,7 +152,7 @@ pub(super) async fn explain(
         },
         caller: Known::of(&caller),
         replica: &service.replica,
-        limits: limits(&service),
+        limits: limits(&service, client, caller.as_ref().ok()),
     };
     let text = serde_json::to_string(&explained).expect("strings and numbers are JSON");
     let kind = [(header::CONTENT_TYPE, "application/json")];
@@ -240,8 +268,27 @@ async fn newest(service: &Service, asked: Pattern) -> Option<String> {
     }
 }
 
-fn limits(service: &Service) -> Limits {
+fn limits(service: &Service, client: Client, caller: Option<&Caller>) -> Limits {
+    let most = service.seats.limits();
+    let is_limited = caller.is_some_and(|caller| client.account(caller).is_some());
+    let rate = |rates: &Rates| Rate {
+        limited: is_limited,
+        rate: rates.rate(),
+        burst: rates.burst(),
+    };
     Limits {
+        address: client.address.map(|address| Open {
+            from: Some(address.to_string()),
+            open: service.seats.of_address(address),
+            max: most.address,
+        }),
+        subject: caller.and_then(Caller::subject).map(|subject| Open {
+            from: None,
+            open: service.seats.of_subject(subject),
+            max: most.subject,
+        }),
+        publish: rate(&service.publish_rates),
+        message: rate(&service.message_rates),
         readers: service.hub.usage().readers,
         max_readers: service.max_streams,
         max_patterns: service.max_patterns,

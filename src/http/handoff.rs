@@ -6,6 +6,7 @@
 //! buffers. Nothing that hyper was to write is lost, since it flushes only when all is written.
 
 use super::stall::Stall;
+use crate::clients::Permit;
 use crate::hub::forget_unsent;
 use bytes::Bytes;
 use http_body::Frame;
@@ -21,11 +22,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 /// What is done with a socket that is given away.
-type Take = Box<dyn FnOnce(TcpStream, OwnedSemaphorePermit) + Send>;
+type Take = Box<dyn FnOnce(TcpStream, Permit) + Send>;
 
 /// Where a response asks for its connection's socket; found among the request's extensions. Cloning it
 /// gives another handle.
@@ -61,7 +61,7 @@ impl fmt::Debug for Slot {
 /// An accepted socket, and its place among the connections.
 pub(super) struct Socket {
     /// `None` once it was given away.
-    inner: Option<(TcpStream, OwnedSemaphorePermit)>,
+    inner: Option<(TcpStream, Permit)>,
     slot: Slot,
     /// `None` once it is clear which version of HTTP is spoken.
     greeting: Option<Greeting>,
@@ -96,7 +96,7 @@ impl Socket {
     /// when it stalls.
     pub(super) fn new(
         stream: TcpStream,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         slot: Slot,
         head_timeout: Duration,
         stall: Stall,
@@ -249,7 +249,7 @@ impl Body {
     pub(super) fn new(
         first: Bytes,
         slot: Slot,
-        take: impl FnOnce(TcpStream, OwnedSemaphorePermit) + Send + 'static,
+        take: impl FnOnce(TcpStream, Permit) + Send + 'static,
     ) -> Self {
         Self {
             first: Some(first),

@@ -1,5 +1,6 @@
 //! The body of a poll's answer: the events' own bytes, shared with all who are sent them, and what joins them.
 
+use crate::clients::Seat;
 use crate::hub::Place;
 use crate::publish::{Share, UsedUp};
 use bytes::{Bytes, BytesMut};
@@ -31,6 +32,7 @@ pub(super) struct Pieces {
     bytes: u64,
     _share: Share,
     _place: Place,
+    _seat: Seat,
 }
 
 /// A body of which it is known how many bytes are to come.
@@ -76,7 +78,7 @@ impl Events {
     }
 
     /// The page, which says in the end from where to go on.
-    pub(super) fn into_pieces(self, next: &str, place: Place) -> Pieces {
+    pub(super) fn into_pieces(self, next: &str, place: Place, seat: Seat) -> Pieces {
         let mut all = Vec::with_capacity(2 * self.lines.len() + 1);
         for line in self.lines {
             let before: &[u8] = if all.is_empty() { OPENING } else { b"," };
@@ -90,6 +92,7 @@ impl Events {
             left: all.into_iter().peekable(),
             _share: self.share,
             _place: place,
+            _seat: seat,
         }
     }
 }

@@ -5,10 +5,11 @@ use super::negotiate::Media;
 use super::page::Events;
 use super::problem::Problem;
 use super::stream::{Ending, ended};
-use super::subscribe::{closing, refused};
+use super::subscribe::{Held, closing, refused};
 use super::validator::Tag;
 use super::{Service, Watch};
-use crate::hub::{Joined, Place, Reader, Signal, Term};
+use crate::clients::Seat;
+use crate::hub::{Joined, Place, Reader, Signal};
 use crate::publish::UsedUp;
 use crate::wire::{Closing, Form};
 use axum::response::{IntoResponse, Response};
@@ -30,7 +31,7 @@ pub(super) async fn answer(
     asked: Asked,
     page: Page,
     headers: &HeaderMap,
-    term: Option<Term>,
+    held: Held,
 ) -> Result<Response, Problem> {
     if let Some(end) = *service.ending.borrow() {
         return Ok(refuse(end.reason));
@@ -42,7 +43,7 @@ pub(super) async fn answer(
             return Ok(refuse(closing(&refusal)));
         }
     };
-    let found = match Found::gather(service, joined, page, term).await {
+    let found = match Found::gather(service, joined, page, held).await {
         Ok(found) => found,
         Err(reason) => return Ok(refuse(reason)),
     };
@@ -92,6 +93,7 @@ struct Found {
     ends: bool,
     /// Held until all of it is sent.
     place: Place,
+    seat: Seat,
 }
 
 impl Found {
@@ -100,7 +102,7 @@ impl Found {
         service: &Service,
         joined: Joined,
         page: Page,
-        term: Option<Term>,
+        held: Held,
     ) -> Result<Self, Closing> {
         let Joined {
             mut reader,
@@ -116,9 +118,10 @@ impl Found {
             full: false,
             ends: false,
             place,
+            seat: held.seat,
         };
         let deadline = Instant::now() + page.wait;
-        let deadline = term.map_or(deadline, |term| term.ends.min(deadline));
+        let deadline = held.term.map_or(deadline, |term| term.ends.min(deadline));
         found.catch_up(&mut reader).await?;
         if found.events.len() == 0 && !page.wait.is_zero() {
             let mut ending = service.ending.clone();
@@ -140,6 +143,7 @@ impl Found {
         tokio::select! {
             biased;
             _ = ended(ending, &mut moment) => self.ends = true,
+            () = self.seat.revoked() => return Err(Closing::Revoked),
             signal = reader.hear() => {
                 self.take(&signal)?;
                 return self.catch_up(reader).await;
@@ -206,7 +210,7 @@ impl Found {
 
     fn into_response(self, watch: Option<&Watch>) -> Response {
         let kind = [(header::CONTENT_TYPE, Media::Json.as_str())];
-        let body = self.events.into_pieces(&self.next, self.place);
+        let body = self.events.into_pieces(&self.next, self.place, self.seat);
         let head = (headers_of(&self.next), kind);
         let mut response = (head, body.into_body(watch)).into_response();
         if self.ends {

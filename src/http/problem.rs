@@ -1,6 +1,8 @@
 //! Errors as `application/problem+json` (RFC 9457): the one place where errors become responses.
 
+use super::client;
 use crate::auth::{Denied, Unauthorized};
+use crate::clients::Left;
 use crate::event::{InvalidName, InvalidPatterns};
 use crate::log::{AppendError, RequestError};
 use crate::publish::{PublishError, UsedUp};
@@ -8,6 +10,7 @@ use crate::wire::Closing;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use std::time::Duration;
 
 /// After how many seconds a client may try again what can't be done now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
@@ -22,6 +25,10 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// Whether the request's body was left unread, and its connection is of no more use.
     pub(crate) close: bool,
+    /// When the client may try again, in seconds, where that is known.
+    pub(crate) retry_after: Option<u64>,
+    /// What it has left of its rate.
+    pub(crate) left: Option<Left>,
 }
 
 /// The members of RFC 9457, section 3.1; `type` is `about:blank`, so that `title` is the status' own.
@@ -30,6 +37,9 @@ struct Body<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// In seconds, as the header `Retry-After` has it: not every client sees that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -38,6 +48,16 @@ impl Problem {
             status,
             detail: shortened(detail.into()),
             close: false,
+            retry_after: None,
+            left: None,
+        }
+    }
+
+    /// The client may try again in so many seconds.
+    pub(crate) fn retrying(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
         }
     }
 
@@ -60,7 +80,8 @@ impl Problem {
         Self::bad_request(format!("`{}` is no pattern: {error}", text.escape_debug()))
     }
 
-    /// A client that is to come back later, or to another replica.
+    /// A client that is told why it is not served, and may come back: later, with other credentials, or to another
+    /// replica.
     pub(crate) fn unavailable(reason: Closing) -> Self {
         let detail = match reason {
             Closing::Drain => "this replica shuts down; come back, and another one will answer",
@@ -70,8 +91,24 @@ impl Problem {
                 "the log can't be reached, and is needed to tell what comes after this id; come back later"
             }
             Closing::Token => "the token has expired; come back with another one",
+            Closing::Limit => "as many connections are open as one address or one subject may have",
+            Closing::Revoked => return Unauthorized::Revoked.into(),
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// A request that has taken too long; what is not safe (RFC 9110, section 9.2.1) may have been done.
+    pub(crate) fn overdue(most: Duration, is_safe: bool) -> Self {
+        let most = most.as_secs();
+        let (status, advice) = match is_safe {
+            true => (StatusCode::SERVICE_UNAVAILABLE, "come back later"),
+            false => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "it may have been done: to be sure, repeat it with the same Idempotency-Key",
+            ),
+        };
+        let detail = format!("there was no answer within {most} s (--request-timeout); {advice}");
+        Self::new(status, detail).closing()
     }
 
     pub(crate) fn json(&self) -> String {
@@ -79,6 +116,7 @@ impl Problem {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
+            retry_after: self.retry_after,
         };
         serde_json::to_string(&body).expect("strings and numbers are JSON")
     }
@@ -110,7 +148,14 @@ impl IntoResponse for Problem {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        if matches!(
+        if let Some(left) = self.left {
+            client::tell(response.headers_mut(), left);
+        }
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        } else if matches!(
             self.status,
             StatusCode::SERVICE_UNAVAILABLE
                 | StatusCode::GATEWAY_TIMEOUT

@@ -1,9 +1,11 @@
 //! `POST /feeds/{feed}`: one event.
 
 use super::body::read;
+use super::client::{self, Client};
 use super::problem::Problem;
 use super::{Name, Params, Service};
 use crate::auth::Caller;
+use crate::clients::{Account, Left};
 use crate::event::{EventType, Feed, InvalidMeta, Key, Message};
 use crate::publish::Published;
 use axum::body::Body;
@@ -24,6 +26,7 @@ struct Receipt<'a> {
 pub(super) async fn one(
     State(service): State<Service>,
     caller: Caller,
+    client: Client,
     Name(name): Name,
     params: Params,
     headers: HeaderMap,
@@ -32,6 +35,8 @@ pub(super) async fn one(
     params.check(&[])?;
     let feed = parse_feed(&name)?;
     caller.publish(&feed)?;
+    let account = client.account(&caller);
+    let left = take_publish(&service, account.as_ref()).map_err(Problem::closing)?;
     let kind = match text(&headers, "event-type")? {
         Some(kind) => parse_kind(kind)?,
         None => EventType::default(),
@@ -51,7 +56,19 @@ pub(super) async fn one(
     };
     let publisher = &service.publisher;
     let published = publisher.publish(&caller, message, idempotency_key).await?;
-    Ok((status(&published), json(receipt(&published))).into_response())
+    let mut response = (status(&published), json(receipt(&published))).into_response();
+    if let Some(left) = left {
+        client::tell(response.headers_mut(), left);
+    }
+    Ok(response)
+}
+
+/// Takes one of what a client may publish.
+pub(super) fn take_publish(
+    service: &Service,
+    account: Option<&Account>,
+) -> Result<Option<Left>, Problem> {
+    client::take(&service.publish_rates, account, "publish", "publish")
 }
 
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {

@@ -1,7 +1,9 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use super::problem::Problem;
 use super::stall::Stall;
+use crate::clients::{Address, Full, Permit, Proxies, Seat, Seats};
 use crate::metrics::Connections;
 use axum::Router;
 use axum::response::Response;
@@ -12,19 +14,17 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
 /// Connections that the kernel holds until they are accepted. A thousand, tokio's default, is too few when
 /// all clients come back at once: those beyond wait for their next SYN, for a second and more.
 const BACKLOG: u32 = 4096;
-/// The largest head of a request over HTTP/1, and of a header list over HTTP/2, in bytes.
-const MAX_HEAD: usize = 32 << 10;
 /// Requests at once on an HTTP/2 connection.
 const MAX_HTTP2_STREAMS: u32 = 250;
 /// How much of one body, and of all bodies of a connection, may come over HTTP/2 before anyone reads it, in bytes.
@@ -54,9 +54,31 @@ pub(crate) enum Drain {
 pub(crate) struct Server {
     listener: TcpListener,
     connections: Connections,
-    head_timeout: Duration,
-    stall: Stall,
+    door: Door,
+    bounds: Bounds,
 }
+
+/// What bounds each connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    /// How long the head of a request may take.
+    pub(crate) head_timeout: Duration,
+    /// The largest head, in bytes.
+    pub(crate) max_head: u32,
+    /// How long a client may take nothing of what it is sent.
+    pub(crate) stall: Stall,
+}
+
+/// How many connections one address may have. Those of trusted proxies are for many.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) seats: Seats,
+    pub(crate) proxies: Arc<Proxies>,
+}
+
+/// The other end of a connection; found among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// Ends a connection over HTTP/1 that its client has left standing; found among the request's extensions.
 /// Cloning it gives another handle.
@@ -74,13 +96,12 @@ impl Cut {
 }
 
 impl Server {
-    /// Listens on `address`, for as many connections at once as there are places; each may take the times given
-    /// for the head of a request, and to take something of what it is sent.
+    /// Listens on `address`, for as many connections at once as there are places.
     pub(crate) fn bind(
         address: SocketAddr,
         connections: Connections,
-        head_timeout: Duration,
-        stall: Stall,
+        door: Door,
+        bounds: Bounds,
     ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
@@ -92,8 +113,8 @@ impl Server {
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
             connections,
-            head_timeout,
-            stall,
+            door,
+            bounds,
         })
     }
 
@@ -103,19 +124,24 @@ impl Server {
 
     /// Serves until told to drain, and returns when every connection has ended.
     pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
-        let builder = builder(self.head_timeout);
+        let builder = builder(&self.bounds);
         let graceful = GracefulShutdown::new();
         loop {
-            let (stream, permit) = tokio::select! {
+            let (stream, peer, permit) = tokio::select! {
                 accepted = self.accept() => accepted,
                 _ = drain.wait_for(|drain| *drain != Drain::No) => break,
             };
             let slot = Slot::default();
             let cut = Cut::default();
-            let stall = self.stall.clone();
-            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout, stall);
+            let Bounds {
+                head_timeout,
+                stall,
+                ..
+            } = self.bounds.clone();
+            let socket = Socket::new(stream, permit, slot.clone(), head_timeout, stall);
             let service = Routes {
                 router: router.clone(),
+                peer,
                 slot,
                 cut: cut.clone(),
             };
@@ -144,12 +170,20 @@ impl Server {
         }
     }
 
-    async fn accept(&self) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn accept(&self) -> (TcpStream, Peer, Permit) {
         self.room().await;
         let mut failed = false;
         loop {
             match self.listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
+                    let peer = peer.ip();
+                    let seat = match self.door.seat(peer) {
+                        Ok(seat) => seat,
+                        Err(full) => {
+                            refuse(&socket, &full);
+                            continue;
+                        }
+                    };
                     // A delivery is one write: nothing is gained by waiting for more.
                     if let Err(error) = socket.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY was refused");
@@ -160,7 +194,8 @@ impl Server {
                     }
                     // There is one: nobody else takes any.
                     let place = self.connections.places.clone().acquire_owned().await;
-                    return (socket, place.expect("it is never closed"));
+                    let permit = Permit::new(place.expect("it is never closed"), seat);
+                    return (socket, Peer(peer), permit);
                 }
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
@@ -194,10 +229,40 @@ impl Server {
     }
 }
 
+impl Door {
+    fn seat(&self, peer: IpAddr) -> Result<Seat, Full> {
+        let address = Address::of(peer).filter(|_| !self.proxies.trusts(peer));
+        let seat = self.seats.take(address, None);
+        if let Err(full) = &seat {
+            let times = self.seats.refused().address.get();
+            // Told ever more rarely, as those may be many who are refused.
+            if times.is_power_of_two() {
+                tracing::warn!(
+                    times,
+                    "{full}; if it is a proxy, name it with --trusted-proxies"
+                );
+            }
+        }
+        seat
+    }
+}
+
+/// Says why a connection is closed, as far as that can be said at once.
+fn refuse(socket: &TcpStream, full: &Full) {
+    let body = Problem::from(full.clone()).json();
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\nretry-after: 10\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // A new socket has room for it, or is gone.
+    let _ = socket.try_write(answer.as_bytes());
+}
+
 /// The routes as one connection sees them.
 #[derive(Clone)]
 struct Routes {
     router: Router,
+    peer: Peer,
     slot: Slot,
     cut: Cut,
 }
@@ -215,6 +280,7 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
         if request.version() < Version::HTTP_2 {
             request.extensions_mut().insert(self.cut.clone());
         }
+        request.extensions_mut().insert(self.peer);
         self.router.clone().oneshot(request)
     }
 }
@@ -230,20 +296,21 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-fn builder(head_timeout: Duration) -> auto::Builder<TokioExecutor> {
+fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
+    let max_head = usize::try_from(bounds.max_head).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_buf_size(MAX_HEAD);
+        .header_read_timeout(bounds.head_timeout)
+        .max_buf_size(max_head);
     builder
         .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .max_header_list_size(bounds.max_head)
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING);
     builder

@@ -1,5 +1,6 @@
 //! A reader as the body of a response.
 
+use crate::clients::Seat;
 use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::hub::{Due, End, Joined, Place, Reader, Signal, Term, heartbeat};
@@ -21,6 +22,7 @@ pub(super) struct Stream {
     /// When it ends by itself, once that is known.
     ends: Option<Instant>,
     term: Option<Term>,
+    seat: Seat,
     /// The last id told to the client, unless that was no position.
     told: Option<Position>,
     opening: Option<Bytes>,
@@ -36,6 +38,7 @@ impl Stream {
         settings: StreamSettings,
         ending: Ending,
         term: Option<Term>,
+        seat: Seat,
     ) -> Self {
         let opening = wire::opening(form, settings.retry(), Some(&joined.opening));
         Self {
@@ -46,6 +49,7 @@ impl Stream {
             ending,
             ends: None,
             term,
+            seat,
             told: joined.opening.parse().ok(),
             opening: Some(opening.into()),
             rest: None,
@@ -81,6 +85,7 @@ impl Stream {
             reason = ended(&mut self.ending, &mut self.ends) => {
                 (self.close(reason), self.told)
             }
+            () = self.seat.revoked() => (self.close(Closing::Revoked), self.told),
             due = due(&mut self.term) => (self.come_due(due), self.told),
             (signal, from) = heard => {
                 let piece = signal.piece(self.form, from);

@@ -1,6 +1,7 @@
 //! `GET /feeds/{pattern}` and `GET /feeds?feed=P1&feed=P2`.
 
 use super::asked::{Answer, Asked};
+use super::client::Client;
 use super::handoff::{self, Slot};
 use super::negotiate::Media;
 use super::poll;
@@ -8,6 +9,7 @@ use super::problem::Problem;
 use super::stream::Stream;
 use super::{Name, Params, Service};
 use crate::auth::Caller;
+use crate::clients::Seat;
 use crate::hub::{Handed, Joined, Refusal, Term};
 use crate::wire::{self, Closing, Form};
 use axum::body::Body;
@@ -23,7 +25,8 @@ const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
 
 /// How a request came, and what may be done with its connection.
 pub(super) struct Way {
-    version: Version,
+    pub(super) version: Version,
+    pub(super) client: Client,
     /// Where its socket may be asked for.
     slot: Option<Slot>,
 }
@@ -83,10 +86,25 @@ async fn subscribe(
     };
     caller.subscribe(&asked.patterns)?;
     let term = caller.expires().map(Term::new);
+    let seat = match (way.client.seat(service, &caller), asked.answer) {
+        (Ok(seat), _) => seat,
+        (Err(full), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
+            tracing::debug!(%full, "a reader was told to come back");
+            return Ok(refuse(service, &asked, form, Closing::Limit));
+        }
+        (Err(full), _) => return Ok(refused(Problem::from(full).into_response(), Closing::Limit)),
+    };
+    let held = Held { seat, term };
     match asked.answer {
-        Answer::Stream(form) => stream(service, way, asked, form, term).await,
-        Answer::Page(page) => poll::answer(service, way.version, asked, page, headers, term).await,
+        Answer::Stream(form) => stream(service, way, asked, form, held).await,
+        Answer::Page(page) => poll::answer(service, way.version, asked, page, headers, held).await,
     }
+}
+
+/// What an answer holds for its client, and how long it may.
+pub(super) struct Held {
+    pub(super) seat: Seat,
+    pub(super) term: Option<Term>,
 }
 
 async fn stream(
@@ -94,7 +112,7 @@ async fn stream(
     way: Way,
     asked: Asked,
     form: Form,
-    term: Option<Term>,
+    held: Held,
 ) -> Result<Response, Problem> {
     if let Some(end) = *service.ending.borrow() {
         let mut response = refuse(service, &asked, form, end.reason);
@@ -104,7 +122,7 @@ async fn stream(
         return Ok(response);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => Ok(opened(form, body(service, joined, form, way, term))),
+        Ok(joined) => Ok(opened(form, body(service, joined, form, way, held))),
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
             Ok(refuse(service, &asked, form, closing(&refusal)))
@@ -112,11 +130,12 @@ async fn stream(
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Way {
+impl FromRequestParts<Service> for Way {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Infallible> {
         Ok(Self {
+            client: Client::from_request_parts(parts, service).await?,
             version: parts.version,
             slot: parts.extensions.get().cloned(),
         })
@@ -124,10 +143,11 @@ impl<S: Sync> FromRequestParts<S> for Way {
 }
 
 /// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.
-fn body(service: &Service, joined: Joined, form: Form, way: Way, term: Option<Term>) -> Body {
+fn body(service: &Service, joined: Joined, form: Form, way: Way, held: Held) -> Body {
+    let Held { seat, term } = held;
     let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
         let ending = service.ending.clone();
-        let stream = Stream::new(joined, form, service.streams, ending, term);
+        let stream = Stream::new(joined, form, service.streams, ending, term, seat);
         let pieces = stream.into_pieces();
         return match way.version {
             Version::HTTP_2 => Body::new(service.watch.body(pieces)),
@@ -146,6 +166,7 @@ fn body(service: &Service, joined: Joined, form: Form, way: Way, term: Option<Te
                 reader: joined.reader,
                 place: joined.place,
                 permit,
+                seat,
                 form,
                 term,
             }),

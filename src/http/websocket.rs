@@ -14,6 +14,7 @@ mod socket;
 mod subscription;
 
 use super::Service;
+use super::client::Client;
 use super::handoff;
 use super::problem::Problem;
 use crate::metrics::Counted;
@@ -44,19 +45,20 @@ const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// How many a name has.
 const LETTERS_OF_NAME: usize = 16;
 
-pub(super) async fn open(State(service): State<Service>, request: Request) -> Response {
+pub(super) async fn open(
+    State(service): State<Service>,
+    client: Client,
+    request: Request,
+) -> Response {
     let accepted = match accept(&request) {
         Ok(accepted) => accepted,
         Err(refused) => return refused.into_response(),
     };
-    let authority = match Authority::of(&service, request.uri(), request.headers()).await {
-        Ok(authority) => authority,
-        Err(problem) => return problem.into_response(),
+    let answer = match Authority::of(&service, client, request.uri(), request.headers()).await {
+        Ok(authority) => upgrade(service, request, &accepted, authority),
+        Err(problem) => Err(problem),
     };
-    match upgrade(service, request, &accepted, authority) {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    }
+    answer.unwrap_or_else(Problem::into_response)
 }
 
 /// What a handshake is answered with.

@@ -22,6 +22,7 @@ use super::reader::Reader;
 use super::signal::Signal;
 use super::term::Term;
 use super::{End, Place, Shared};
+use crate::clients::{Permit, Seat};
 use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::wire::Form;
@@ -34,7 +35,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::Shard;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a socket may wait for its shard, so that one waking serves many that come in a row.
 const ADMISSION: Duration = Duration::from_millis(1);
@@ -48,8 +48,10 @@ pub struct Handed {
     pub reader: Reader,
     /// The reader's place.
     pub place: Place,
+    /// What its address and its subject hold of it.
+    pub seat: Seat,
     /// The connection's place.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
     /// The form in which it is sent its events.
     pub form: Form,
     /// The id that it was told, unless that was no position.
@@ -105,6 +107,8 @@ enum Order {
     Back(Box<Back>),
     /// End all connections in good order, spread over a time.
     End(End),
+    /// End those connections in good order whose subject was revoked.
+    Revoked,
     /// End the thread.
     Stop,
 }
@@ -210,6 +214,13 @@ impl Shards {
         self.shards
             .iter()
             .for_each(|(desk, _)| desk.tell(Order::End(end)));
+    }
+
+    /// Ends those connections with `hub:closing` whose [seat](Seat) was revoked.
+    pub fn end_revoked(&self) {
+        self.shards
+            .iter()
+            .for_each(|(desk, _)| desk.tell(Order::Revoked));
     }
 
     /// What each shard has done.

@@ -13,6 +13,8 @@
 //! | `$JS.API.CONSUMER.MSG.NEXT.S.>` | to read |
 //! | `$JS.API.CONSUMER.DELETE.S.>` | to leave no consumer behind |
 //! | `requests.>` | requests of WebSocket clients to backends |
+//! | `_TIDINGS.S.replicas`, and to subscribe to it | what replicas tell each other |
+//! | `I.>` | what they answer |
 //! | `$JS.FC.S.>` | to follow: flow control |
 //! | `$JS.API.STREAM.CREATE.S` | to create the stream; not with `--nats-create never` |
 //!
@@ -28,6 +30,7 @@ mod jump;
 mod link;
 mod message;
 mod read;
+mod replicas;
 mod request;
 mod singly;
 mod stream;
@@ -39,11 +42,12 @@ pub use message::LogCounters;
 
 use super::{
     Append, AppendError, Appended, Ask, Batch, Bounds, Limit, LogError, Range, Reply, RequestError,
-    Select,
+    Select, Told,
 };
 use crate::config::NatsSettings;
 use crate::event::Position;
 use api::{Api, StreamInfo};
+use bytes::Bytes;
 use link::Epoch;
 use message::Decoder;
 use parking_lot::Mutex;
@@ -178,6 +182,14 @@ impl JetStreamLog {
 
     pub(super) async fn request(&self, ask: Ask) -> Result<Reply, RequestError> {
         request::request(&self.shared, ask).await
+    }
+
+    pub(super) async fn tell_replicas(&self, text: Bytes) -> Result<Vec<Bytes>, String> {
+        replicas::tell(&self.shared, text).await
+    }
+
+    pub(super) async fn hear_replicas(&self, answer: impl Fn(Told<'_>) -> Option<Bytes>) {
+        replicas::hear(&self.shared, answer).await;
     }
 
     pub(super) async fn follow(&self, after: u64) -> Result<Follow, LogError> {

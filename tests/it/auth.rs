@@ -22,13 +22,13 @@ const AUDIENCE: &str = "tidings-test";
 const LEEWAY: u64 = 30;
 
 /// Now, in seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.expect("a clock").as_secs()
 }
 
 /// A token with these claims beside those that it needs.
-fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     signed(claims, SECRET, Algorithm::HS256)
 }
 
@@ -41,7 +41,7 @@ fn signed(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
 }
 
 /// A token that allows everything below `a`.
-fn right() -> String {
+pub(crate) fn right() -> String {
     token(&json!({"tidings": below_a()}))
 }
 
@@ -55,24 +55,24 @@ fn below_a() -> Value {
 }
 
 /// An API key with these permissions, and what the server is told of it.
-fn api_key(name: &str, permissions: &str) -> (String, String) {
+pub(crate) fn api_key(name: &str, permissions: &str) -> (String, String) {
     let permissions: Permissions = permissions.parse().expect("permissions");
     let (key, record) = ApiKey::generate(name, permissions).expect("a key");
     (key.expose().to_owned(), record.to_string())
 }
 
 /// A replica that takes tokens.
-async fn guarded(more: &[&str]) -> Replica {
+pub(crate) async fn guarded(more: &[&str]) -> Replica {
     let flags = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
     Replica::start(&[&flags[..], more].concat()).await
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
 /// Publishes with a token.
-async fn publish(replica: &Replica, token: &str, feed: &str, data: &str) -> String {
+pub(crate) async fn publish(replica: &Replica, token: &str, feed: &str, data: &str) -> String {
     let shown = bearer(token);
     let headers = [("Authorization", shown.as_str())];
     let path = format!("/feeds/{feed}");

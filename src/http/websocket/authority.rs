@@ -1,7 +1,9 @@
 //! Who is at the other end of a WebSocket, and for how long.
 
 use crate::auth::{Caller, Secret, Unauthorized, Who};
+use crate::clients::{Account, Seat};
 use crate::http::Service;
+use crate::http::client::Client;
 use crate::http::problem::Problem;
 use crate::hub::{Due, Term};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -10,11 +12,21 @@ use tokio::time::{Instant, sleep_until};
 
 /// Who is at the other end.
 #[derive(Debug)]
-pub(super) enum Authority {
-    /// Nobody yet: until then he has to say who he is.
+pub(super) struct Authority {
+    client: Client,
+    who: Known,
+    /// What his address holds of the connection, and what his subject does.
+    _of_address: Seat,
+    of_subject: Seat,
+}
+
+/// What is known of him.
+#[derive(Debug)]
+enum Known {
+    /// Nothing yet: until then he has to say who he is.
     Awaited(Instant),
-    /// This one, for as long as his token holds.
-    Known(Caller, Option<Term>),
+    /// This, for as long as his token holds.
+    Caller(Caller, Option<Term>),
 }
 
 /// What comes due by itself.
@@ -23,12 +35,15 @@ pub(super) enum Turn {
     Silent,
     /// His token will have expired, or has.
     Token(Due),
+    /// His subject was revoked.
+    Revoked,
 }
 
 impl Authority {
     /// Who opens a WebSocket by this request.
     pub(super) async fn of(
         service: &Service,
+        client: Client,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
@@ -37,25 +52,35 @@ impl Authority {
         // What comes over it later may change things.
         let safe = false;
         let shown = credentials.shown(uri, headers, &Method::GET, safe)?;
-        if shown.is_none() && !credentials.takes_nothing() {
-            return Ok(Self::Awaited(Instant::now() + service.head_timeout));
-        }
-        let caller = credentials
-            .caller(shown.as_ref().map(Secret::expose))
-            .await?;
-        Ok(Self::known(caller))
-    }
-
-    fn known(caller: Caller) -> Self {
-        let term = caller.expires().map(Term::new);
-        Self::Known(caller, term)
+        let who = match shown.is_none() && !credentials.takes_nothing() {
+            true => Known::Awaited(Instant::now() + service.head_timeout),
+            false => {
+                let shown = shown.as_ref().map(Secret::expose);
+                Known::new(credentials.caller(shown).await?)
+            }
+        };
+        let seats = &service.seats;
+        Ok(Self {
+            client,
+            _of_address: seats.take(client.address, None)?,
+            of_subject: seats.take(None, who.subject())?,
+            who,
+        })
     }
 
     /// Who it is, if that is known.
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
-        match self {
-            Self::Known(caller, _) => Ok(caller),
-            Self::Awaited(_) => Err(Unauthorized::Missing.into()),
+        match &self.who {
+            Known::Caller(caller, _) => Ok(caller),
+            Known::Awaited(_) => Err(Unauthorized::Missing.into()),
+        }
+    }
+
+    /// Whose doing it is what he does.
+    pub(super) fn account(&self) -> Option<Account> {
+        match &self.who {
+            Known::Caller(caller, _) => self.client.account(caller),
+            Known::Awaited(_) => self.client.address.map(Account::Address),
         }
     }
 
@@ -75,7 +100,7 @@ impl Authority {
             Problem::unprocessable("the message has no `token`, a token or an API key")
         })?;
         let caller = service.credentials.caller(Some(shown.expose())).await?;
-        if let Self::Known(known, _) = self
+        if let Known::Caller(known, _) = &self.who
             && matches!(known.who(), Who::Known(_))
             && known.who() != caller.who()
         {
@@ -84,13 +109,16 @@ impl Authority {
                 "the token is of another subject than the one before: open another connection for it",
             ));
         }
-        *self = Self::known(caller);
+        if self.of_subject.subject() != caller.subject() {
+            self.of_subject = service.seats.take(None, caller.subject())?;
+        }
+        self.who = Known::new(caller);
         Ok(())
     }
 
     /// What he is told of a token that was taken, as JSON.
     pub(super) fn json(&self) -> String {
-        let Self::Known(caller, term) = self else {
+        let Known::Caller(caller, term) = &self.who else {
             return "{}".to_owned();
         };
         let subject = caller.subject().map(|subject| {
@@ -106,13 +134,35 @@ impl Authority {
 
     /// What comes due next, or never. Cancel-safe.
     pub(super) async fn turn(&mut self) -> Turn {
+        tokio::select! {
+            biased;
+            () = self.of_subject.revoked() => Turn::Revoked,
+            turn = self.who.turn() => turn,
+        }
+    }
+}
+
+impl Known {
+    fn new(caller: Caller) -> Self {
+        let term = caller.expires().map(Term::new);
+        Self::Caller(caller, term)
+    }
+
+    fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Awaited(_) => None,
+            Self::Caller(caller, _) => caller.subject(),
+        }
+    }
+
+    async fn turn(&mut self) -> Turn {
         match self {
             Self::Awaited(until) => {
                 sleep_until(*until).await;
                 Turn::Silent
             }
-            Self::Known(_, Some(term)) => Turn::Token(term.next().await),
-            Self::Known(_, None) => std::future::pending().await,
+            Self::Caller(_, Some(term)) => Turn::Token(term.next().await),
+            Self::Caller(_, None) => std::future::pending().await,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::message::{Asked, Op, Ref, Subscribe, Unread, members};
 use super::socket::{Incoming, Socket};
 use super::subscription::{Subscription, Subscriptions};
 use crate::http::Service;
+use crate::http::client;
 use crate::http::problem::Problem;
 use crate::http::stream::ended;
 use crate::http::subscribe::closing;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-/// How many messages in a row may be unreadable.
-const UNREADABLE: usize = 1000;
+/// How many messages in a row may be unreadable, or too many for their client's rate.
+const UNHEARD: usize = 1000;
 /// How long what is under way at the end may take to be answered.
 const SETTLING: Duration = Duration::from_secs(2);
 
@@ -44,8 +45,8 @@ pub(super) struct Connection {
     pub(super) subscriptions: Subscriptions,
     /// What the client waits for.
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// How many messages in a row could not be read.
-    unreadable: usize,
+    /// How many messages in a row could not be read, or were too many.
+    unheard: usize,
     /// When a message last came from the client, or could not be waited for.
     heard: Instant,
 }
@@ -64,7 +65,7 @@ impl Connection {
             authority,
             subscriptions: Subscriptions::default(),
             under_way: FuturesUnordered::new(),
-            unreadable: 0,
+            unheard: 0,
             heard: Instant::now(),
         }
     }
@@ -218,21 +219,28 @@ impl Connection {
         };
         drop(incoming);
         self.socket.shrink().await?;
-        match asked {
-            Ok(Asked { reference, op }) => {
-                self.unreadable = 0;
-                self.begin(reference, op).await
+        let rates = &self.service.message_rates;
+        let account = self.authority.account();
+        let room = client::take(rates, account.as_ref(), "send messages", "message");
+        let unheard = match (asked, room) {
+            (Ok(Asked { reference, op }), Ok(_)) => {
+                self.unheard = 0;
+                return self.begin(reference, op).await;
             }
-            Err(Unread { reference, problem }) => {
-                self.unreadable += 1;
-                if self.unreadable >= UNREADABLE {
-                    return Err(Ended::policy(format!(
-                        "{UNREADABLE} messages in a row could not be read"
-                    )));
-                }
-                self.refuse(reference.as_ref(), &problem).await
-            }
+            (Ok(Asked { reference, .. }), Err(problem)) => Unread {
+                reference: Some(reference),
+                problem,
+            },
+            (Err(unread), _) => unread,
+        };
+        self.unheard += 1;
+        if self.unheard >= UNHEARD {
+            return Err(Ended::policy(format!(
+                "{UNHEARD} messages in a row could not be read, or came too fast"
+            )));
         }
+        let Unread { reference, problem } = unheard;
+        self.refuse(reference.as_ref(), &problem).await
     }
 
     async fn begin(&mut self, reference: Ref, op: Op) -> Result<(), Ended> {

@@ -9,10 +9,12 @@ use crate::auth::Secret;
 use crate::event::{Data, Message};
 use crate::http::Service;
 use crate::http::problem::Problem;
+use crate::http::publish::take_publish;
 use crate::hub::Due;
 use crate::log::{Ask, Reply, RequestError};
 use crate::metrics::{Counted, RequestFailure};
 use crate::publish::{BodyBudget, Share};
+use crate::wire::Closing;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use http::StatusCode;
 
@@ -78,6 +80,7 @@ impl Connection {
     pub(super) async fn take_turn(&mut self, turn: Turn) -> Result<(), Ended> {
         match turn {
             Turn::Token(Due::Soon(seconds)) => self.socket.text(answer::expiring(seconds)).await,
+            Turn::Revoked => Err(Ended::Closing(Closing::Revoked)),
             Turn::Token(Due::Over) => Err(Ended::policy("the token has expired")),
             Turn::Silent => Err(Ended::policy("no token and no API key has come in time")),
         }
@@ -108,6 +111,7 @@ impl Connection {
     ) -> Result<BoxFuture<'static, Done>, Problem> {
         let caller = self.authority.caller()?.clone();
         caller.publish(&message.feed)?;
+        take_publish(&self.service, self.authority.account().as_ref())?;
         let bytes = match &message.data {
             Data::Bytes(data) => data.len(),
             Data::Oversize { .. } => 0,

@@ -43,10 +43,11 @@ impl Ended {
             Self::Closing(reason) => {
                 let code = match reason {
                     Closing::Drain => CloseCode::Restart,
-                    Closing::Overload | Closing::Starting | Closing::Unavailable => {
-                        CloseCode::Again
-                    }
-                    Closing::Token => CloseCode::Policy,
+                    Closing::Overload
+                    | Closing::Starting
+                    | Closing::Unavailable
+                    | Closing::Limit => CloseCode::Again,
+                    Closing::Token | Closing::Revoked => CloseCode::Policy,
                 };
                 Some((code, reason.as_str().to_owned()))
             }

@@ -1,6 +1,7 @@
 //! A socket that was handed off.
 
 use super::wheel::Tick;
+use crate::clients::{Permit, Seat};
 use crate::event::Position;
 use crate::hub::{Place, Term};
 use crate::wire::Form;
@@ -8,7 +9,6 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// How much a client may send on a stream that it only has to read, in one go.
 const MAX_UNASKED: usize = 64 << 10;
@@ -37,8 +37,10 @@ pub(super) struct Conn {
     pub(super) term: Option<Term>,
     /// Whether it is closed once the socket has taken what is left.
     pub(super) ending: bool,
+    /// What its address and its subject hold of it.
+    pub(super) seat: Seat,
     _place: Place,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 /// What became of a write.
@@ -58,8 +60,9 @@ impl Conn {
         form: Form,
         told: Option<Position>,
         term: Option<Term>,
+        seat: Seat,
         place: Place,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Self {
         Self {
             socket,
@@ -73,6 +76,7 @@ impl Conn {
             due: 0,
             term,
             ending: false,
+            seat,
             _place: place,
             _permit: permit,
         }

@@ -170,6 +170,7 @@ impl Shard {
             Order::Serve(handed) => self.admit(*handed),
             Order::Back(back) => self.back(*back),
             Order::End(end) => self.end_all(end),
+            Order::Revoked => self.end_revoked(),
             Order::Stop => self.stopped = true,
         }
     }
@@ -186,8 +187,10 @@ impl Shard {
             form,
             told,
             term,
+            seat,
         } = handed;
-        let conn = Conn::new(TcpStream::from_std(socket), form, told, term, place, permit);
+        let socket = TcpStream::from_std(socket);
+        let conn = Conn::new(socket, form, told, term, seat, place, permit);
         let id = self.conns.insert(conn);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = &mut self.conns[id].socket;
@@ -208,6 +211,14 @@ impl Shard {
         self.await_term(id);
         let group = self.alone(id, reader, form);
         self.advance(group);
+        // Likewise.
+        if self
+            .conns
+            .get(id)
+            .is_some_and(|conn| conn.seat.is_revoked())
+        {
+            self.end(id, Closing::Revoked);
+        }
     }
 
     /// Puts a connection that no group has into one of its own.
@@ -272,6 +283,16 @@ impl Shard {
         self.departures
             .sort_unstable_by(|one, other| other.cmp(one));
         self.end_due();
+    }
+
+    /// Ends those whose subject was revoked.
+    fn end_revoked(&mut self) {
+        let all = self.conns.iter();
+        let ended = all.filter(|(_, conn)| conn.seat.is_revoked() && !conn.ending);
+        let ended: Vec<usize> = ended.map(|(id, _)| id).collect();
+        for conn in ended {
+            self.end(conn, Closing::Revoked);
+        }
     }
 
     /// Ends those whose moment has come.

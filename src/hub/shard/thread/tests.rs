@@ -1,6 +1,7 @@
 //! A shard that is moved by hand.
 
 use super::*;
+use crate::clients::{Permit, Seat};
 use crate::event::{Data, Patterns, Position};
 use crate::hub::shard::{Back, Errand};
 use crate::hub::testing::{hub, publish};
@@ -76,7 +77,11 @@ impl Bench {
             socket,
             reader,
             place,
-            permit: self.places.clone().try_acquire_owned().unwrap(),
+            seat: Seat::default(),
+            permit: Permit::new(
+                self.places.clone().try_acquire_owned().unwrap(),
+                Seat::default(),
+            ),
             form: Form::Sse,
             told: opening.parse().ok(),
         });

@@ -1,0 +1,95 @@
+//! Where a request comes from, and what it may take of what there is for that.
+
+use super::Service;
+use super::problem::Problem;
+use super::server::Peer;
+use crate::auth::Caller;
+use crate::clients::{Account, Address, Full, Left, Over, Rates, Seat};
+use axum::extract::FromRequestParts;
+use http::header::HeaderName;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use std::convert::Infallible;
+use std::time::Duration;
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// When those may try again who have as many connections as they may have, in seconds.
+const FULL_FOR: u64 = 10;
+
+/// Whoever sends a request, by what is known of where he is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// `None` on this machine.
+    pub(super) address: Option<Address>,
+}
+
+impl FromRequestParts<Service> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Infallible> {
+        let Some(Peer(peer)) = parts.extensions.get().copied() else {
+            return Ok(Self { address: None });
+        };
+        let proxies = &service.proxies;
+        let values = parts.headers.get_all(proxies.header()).iter();
+        let address = proxies.client(peer, values.map(|value| value.to_str().unwrap_or("?")));
+        Ok(Self {
+            address: Address::of(address),
+        })
+    }
+}
+
+impl Client {
+    /// A seat for a stream, a poll or a WebSocket.
+    pub(super) fn seat(self, service: &Service, caller: &Caller) -> Result<Seat, Full> {
+        service.seats.take(self.address, caller.subject())
+    }
+
+    /// Whose doing it is what a caller does from here.
+    pub(super) fn account(self, caller: &Caller) -> Option<Account> {
+        caller.account(self.address)
+    }
+}
+
+impl From<Full> for Problem {
+    fn from(error: Full) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retrying(FULL_FOR)
+    }
+}
+
+/// Takes one of what may be published or sent; the error says with which option that is set.
+pub(super) fn take(
+    rates: &Rates,
+    account: Option<&Account>,
+    what: &str,
+    option: &str,
+) -> Result<Option<Left>, Problem> {
+    rates.take(account).map_err(|Over { after, left }| {
+        let Left { rate, burst, .. } = left;
+        let detail = format!(
+            "this client may {what} at {rate} a second, and {burst} at once after a pause (--{option}-rate, --{option}-burst); come back in {} ms",
+            after.as_millis().max(1)
+        );
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        problem.left = Some(left);
+        problem.retrying(seconds(after))
+    })
+}
+
+/// Says in an answer what is left (draft-ietf-httpapi-ratelimit-headers-10).
+pub(super) fn tell(headers: &mut HeaderMap, left: Left) {
+    let Left { count, burst, rate } = left;
+    let window = burst.div_ceil(rate);
+    let policy = format!("\"publish\";q={burst};w={window}");
+    let left = format!("\"publish\";r={count}");
+    for (name, text) in [(POLICY, policy), (LIMIT, left)] {
+        let value = HeaderValue::try_from(text).expect("letters, digits and signs");
+        headers.insert(name, value);
+    }
+}
+
+/// In whole seconds, so that it has surely passed.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}

@@ -1,0 +1,114 @@
+//! The end of all that a subject has open, on every replica.
+
+use crate::auth::{Revocation, Revoked};
+use crate::clients::Seats;
+use crate::hub::Shards;
+use crate::log::{Log, Told};
+use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Ends what subjects have open, and refuses their credentials of before. Cloning it gives another handle.
+#[derive(Clone, Debug)]
+pub struct Revoker {
+    /// The replica's name.
+    pub replica: Arc<str>,
+    /// Who has what open.
+    pub seats: Seats,
+    /// Those that have sockets of their own.
+    pub shards: Arc<Shards>,
+    /// Whose credentials are refused.
+    pub revoked: Revoked,
+    /// What other replicas are told by.
+    pub log: Log,
+    /// How many connections were ended.
+    pub ended: Counter,
+}
+
+/// What replicas are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Whose connections are to end.
+    pub subject: String,
+    /// Credentials are refused that were issued up to then, in seconds since 1970.
+    pub at: u64,
+    /// For so many seconds; 0 to refuse none any more.
+    pub seconds: u64,
+}
+
+/// What a replica has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Its name.
+    pub replica: String,
+    /// How many connections it has ended.
+    pub ended: usize,
+    /// Why it could not do all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Order {
+    /// One of now.
+    pub fn new(subject: String, time: Duration) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            subject,
+            at: now.unwrap_or_default().as_secs(),
+            seconds: time.as_secs(),
+        }
+    }
+}
+
+impl Revoker {
+    /// Does it on this replica and on all others; what each of those has done that have answered, this one first, and
+    /// why others may not have heard of it.
+    pub async fn everywhere(&self, order: &Order) -> (Vec<Done>, Result<(), String>) {
+        let mut done = vec![self.here(order)];
+        let text = serde_json::to_vec(order).expect("strings and numbers are JSON");
+        let answers = self.log.tell_replicas(text.into()).await;
+        let told = answers.map(|answers| {
+            let answers = answers
+                .iter()
+                .filter_map(|one| serde_json::from_slice(one).ok());
+            done.extend(answers.filter(|one: &Done| *one.replica != *self.replica));
+        });
+        (done, told)
+    }
+
+    /// Does it on this replica.
+    pub fn here(&self, order: &Order) -> Done {
+        let at = UNIX_EPOCH + Duration::from_secs(order.at);
+        // Whole seconds are all that most tokens say.
+        let at = at + Duration::from_millis(999);
+        let until = SystemTime::now() + Duration::from_secs(order.seconds);
+        // Before their connections end: who comes back at once is refused.
+        let refused = self.revoked.add(&order.subject, Revocation { at, until });
+        let ended = self.seats.revoke(&order.subject);
+        self.shards.end_revoked();
+        self.ended.inc_by(ended as u64);
+        tracing::info!(ended, "the connections of a subject were told to end");
+        Done {
+            replica: self.replica.to_string(),
+            ended,
+            error: refused.err().map(|error| error.to_string()),
+        }
+    }
+
+    /// Does what other replicas say, for as long as it is polled.
+    pub async fn listen(self) {
+        let log = self.log.clone();
+        log.hear_replicas(move |told: Told<'_>| self.told(told))
+            .await;
+    }
+
+    fn told(&self, Told(text): Told<'_>) -> Option<Bytes> {
+        let order: Order = serde_json::from_slice(text)
+            .inspect_err(|error| tracing::warn!(%error, "another replica says what is not understood here; is its version newer?"))
+            .ok()?;
+        let done = serde_json::to_vec(&self.here(&order));
+        Some(done.expect("strings and numbers are JSON").into())
+    }
+}

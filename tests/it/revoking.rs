@@ -1,0 +1,230 @@
+//! The end of all that a subject has open, on every replica.
+
+use crate::auth::{api_key, bearer, guarded, now, publish, right, token};
+use crate::call::{Answer, call, get};
+use crate::nats_server::{NatsServer, Version};
+use crate::replica::{Replica, within};
+use crate::sse::{Block, Stream};
+use crate::websocket::Client as Socket;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+async fn revoke(replica: &Replica, key: &str, subject: &str) -> Answer {
+    let shown = bearer(key);
+    let path = format!("/admin/subjects/{subject}");
+    call(
+        replica,
+        Method::DELETE,
+        &path,
+        &[("Authorization", &shown)],
+        "",
+    )
+    .await
+}
+
+async fn stream(replica: &Replica, client: &Client, token: &str) -> Stream {
+    let request = client.get(replica.url("/feeds/a.>"));
+    Stream::begin(request.header("Authorization", bearer(token)))
+        .await
+        .0
+}
+
+/// A token that was issued at this time, relative to now.
+fn issued(subject: &str, seconds: i64) -> String {
+    let at = now().checked_add_signed(seconds).expect("a time");
+    token(
+        &json!({"sub": subject, "iat": at, "tidings": {"subscribe": ["a.>"], "publish": ["a.>"]}}),
+    )
+}
+
+fn is_revoked(block: &Block) -> bool {
+    (block.kind.as_str(), block.data.as_str()) == ("hub:closing", r#"{"reason":"revoked"}"#)
+}
+
+#[tokio::test]
+async fn all_that_a_subject_has_open_ends_and_what_others_have_goes_on() {
+    let (key, record) = api_key("operator", "admin");
+    let replica = guarded(&["--api-key", &record]).await;
+    let http2 = Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .expect("a client");
+    let (ann, bob) = (right(), issued("bob", 0));
+    let mut shard = stream(&replica, &Client::new(), &ann).await;
+    let mut multiplexed = stream(&replica, &http2, &ann).await;
+    let mut other = stream(&replica, &Client::new(), &bob).await;
+    let mut socket = Socket::open(&replica, &[("Authorization", &bearer(&ann))])
+        .await
+        .expect("a WebSocket");
+    let poll = http2
+        .get(replica.url("/feeds/a.>?wait=50"))
+        .header("Accept", "application/json")
+        .header("Authorization", bearer(&ann));
+    let poll = tokio::spawn(poll.send());
+    while replica.hub().usage().readers < 4 {
+        tokio::task::yield_now().await;
+    }
+    let answer = revoke(&replica, &key, "ann").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
+    assert_eq!(
+        (&told["subject"], &told["ended"]),
+        (&json!("ann"), &json!(4)),
+        "{told}"
+    );
+    for ended in [&mut shard, &mut multiplexed] {
+        let block = ended.event().await;
+        assert!(is_revoked(&block), "{block:?}");
+        assert_eq!(ended.next().await, None);
+    }
+    let (code, last) = socket.close_code().await;
+    assert_eq!(code, Some(1008));
+    assert_eq!(
+        last,
+        [json!({"type": "hub:closing", "data": {"reason": "revoked"}})]
+    );
+    let polled = within("the poll", poll)
+        .await
+        .expect("a task")
+        .expect("an answer");
+    assert_eq!(polled.status(), 401);
+    publish(&replica, &bob, "a.b", "1").await;
+    assert_eq!(other.event().await.data, "1");
+}
+
+#[tokio::test]
+async fn credentials_of_before_are_refused_and_those_of_later_are_taken() {
+    let (key, record) = api_key("operator", "admin");
+    let (backend, its) = api_key("backend", "subscribe=a.>");
+    let replica = guarded(&["--api-key", &record, "--api-key", &its]).await;
+    let status = async |token: &str| {
+        let shown = bearer(token);
+        get(
+            &replica,
+            "/feeds/a.b",
+            &[("Accept", "application/json"), ("Authorization", &shown)],
+        )
+        .await
+    };
+    assert_eq!(
+        revoke(&replica, &key, "ann%40example.com").await.status,
+        200
+    );
+    assert_eq!(revoke(&replica, &key, "backend").await.status, 200);
+    let before = issued("ann@example.com", -5);
+    let detail = status(&before).await.problem(401);
+    assert!(detail.contains("revoked"), "{detail}");
+    let undated = token(&json!({"sub": "ann@example.com", "tidings": {"subscribe": ["a.>"]}}));
+    status(&undated).await.problem(401);
+    status(&backend).await.problem(401);
+    assert_eq!(status(&issued("ann@example.com", 5)).await.status, 200);
+    assert_eq!(status(&issued("bob", -5)).await.status, 200);
+    // It can be taken back.
+    assert_eq!(revoke(&replica, &key, "backend?for=0").await.status, 200);
+    assert_eq!(status(&backend).await.status, 200);
+    let metrics = get(&replica, "/metrics", &[]).await.text;
+    assert!(
+        metrics.contains("tidings_credentials_refused_total{reason=\"revoked\"} 3"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn it_takes_the_permission_and_says_what_is_wrong() {
+    let (key, record) = api_key("operator", "admin");
+    let replica = guarded(&["--api-key", &record]).await;
+    revoke(&replica, &right(), "ann").await.problem(403);
+    call(&replica, Method::DELETE, "/admin/subjects/ann", &[], "")
+        .await
+        .problem(401);
+    for wrong in [
+        "ann?for=x",
+        "ann?for=-1",
+        "ann?for=99999999",
+        "ann?until=1",
+        "%ff",
+    ] {
+        revoke(&replica, &key, wrong).await.problem(400);
+    }
+    let shown = bearer(&key);
+    get(
+        &replica,
+        "/admin/subjects/ann",
+        &[("Authorization", &shown)],
+    )
+    .await
+    .problem(405);
+}
+
+async fn other_replicas_are_told_over_nats(version: Version) {
+    let server = NatsServer::start(version);
+    let url = server.url();
+    let (key, record) = api_key("operator", "admin");
+    let more = ["--nats", url.as_str(), "--api-key", &record];
+    let (near, far) = (guarded(&more).await, guarded(&more).await);
+    let mut stream = stream(&far, &Client::new(), &right()).await;
+    // Both have to have begun to listen, which nothing but this shows.
+    let told = within("both to answer", async {
+        loop {
+            let told = revoke(&near, &key, "nobody").await.json();
+            if told["replicas"]
+                .as_array()
+                .is_some_and(|all| all.len() == 2)
+            {
+                return told;
+            }
+        }
+    })
+    .await;
+    assert_eq!(told["ended"], 0);
+    let told = revoke(&near, &key, "ann").await.json();
+    let ended: Vec<&Value> = told["replicas"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["ended"])
+        .collect();
+    assert_eq!(ended, [0, 1], "{told}");
+    let block = stream.event().await;
+    assert!(is_revoked(&block), "{block:?}");
+    for replica in [&near, &far] {
+        let shown = bearer(&right());
+        get(replica, "/feeds/a.b", &[("Authorization", &shown)])
+            .await
+            .problem(401);
+    }
+}
+
+async fn without_nats_it_is_done_here_and_said_that_others_do_not_know(version: Version) {
+    let mut server = NatsServer::start(version);
+    let url = server.url();
+    let (key, record) = api_key("operator", "admin");
+    let replica = guarded(&["--nats", &url, "--api-key", &record]).await;
+    let mut stream = stream(&replica, &Client::new(), &right()).await;
+    server.stop();
+    let detail = within("the cut to be seen", async {
+        loop {
+            let answer = revoke(&replica, &key, "ann").await;
+            if answer.status == 503 {
+                return answer.problem(503);
+            }
+        }
+    })
+    .await;
+    assert!(detail.contains("repeat"), "{detail}");
+    let block = stream.event().await;
+    assert!(is_revoked(&block), "{block:?}");
+}
+
+on_both!(
+    other_replicas_are_told_over_nats,
+    without_nats_it_is_done_here_and_said_that_others_do_not_know,
+);
+
+#[tokio::test]
+async fn an_operator_may_have_a_token_too() {
+    let more = ["--grant-claim", "role=operator:admin"];
+    let replica = guarded(&more).await;
+    let operator = token(&json!({"sub": "eve", "role": "operator"}));
+    assert_eq!(revoke(&replica, &operator, "ann").await.status, 200);
+}
