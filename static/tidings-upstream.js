@@ -118,6 +118,8 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
         connected(message.data.connection);
         signIn(ask).then(opened.resolve, end);
       }
+      // Where that fails, the connection ends with its token.
+      if (message.type === "hub:token-expiring" && renew()) signIn(ask).catch(() => {});
       const answer = take(message.ref);
       if (message.error) answer?.reject(refusal(message.error));
       else answer?.resolve(message.result);

@@ -149,6 +149,7 @@ function downstream(http, tell, start) {
     if (attempt.signal.aborted) return;
     if (message.type === "hub:closing") reason = `the server ends the stream: ${message.data.reason}`;
     else if (message.id) {
+      if (message.type === "hub:token-expiring") http.renew();
       failures = 0;
       reason = undefined;
       const first = !standing;

@@ -60,6 +60,18 @@ const specials = {
       return new Response(new ReadableStream({ start }));
     };
   },
+  /** The tokens that are given come one after the other; each is told, and so is each that is refused. */
+  tokens() {
+    given.token = async () => {
+      tell({ told: "token" });
+      return given.tokens.length > 1 ? given.tokens.shift() : given.tokens[0];
+    };
+    given.fetch = async (url, init) => {
+      const response = await fetch(url, init);
+      if (response.status === 401) tell({ told: "refused" });
+      return response;
+    };
+  },
   /** What is asked for by polls is told. */
   polls() {
     given.fetch = (url, init) => {

@@ -46,7 +46,7 @@ pub(crate) fn right() -> String {
 }
 
 /// The same one that ends in 1 to 2 seconds.
-fn short() -> String {
+pub(crate) fn short() -> String {
     token(&json!({"tidings": below_a(), "exp": now() + 2 - LEEWAY}))
 }
 

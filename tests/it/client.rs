@@ -3,6 +3,7 @@
 mod driver;
 mod publishing;
 mod reading;
+mod tokens;
 mod told;
 mod websocket;
 
