@@ -5,7 +5,7 @@ use crate::config::{
     DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings, WebSocketSettings,
 };
 use crate::http::{
-    Credentials, Drain, Server, Service, Stall, Watch, examples, max_message, router,
+    Credentials, Drain, Server, Service, Stall, Tls, TlsError, Watch, examples, max_message, router,
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
@@ -31,6 +31,7 @@ pub struct App {
     connections: Connections,
     drain: Duration,
     access: Arc<Access>,
+    tls: Option<Tls>,
 }
 
 /// How a replica is shut down.
@@ -62,6 +63,9 @@ pub enum StartError {
     /// Authentication can't be set up as told.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// TLS can't be spoken as told.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {error}{}", other_port(error))]
     Listen {
@@ -117,6 +121,7 @@ impl App {
         let access = Arc::new(access(&settings)?);
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
+        let tls = Tls::open(settings.tls)?;
         let connections = Connections::new(limits.max_connections);
         let bodies = body_budget(&limits)?;
         let pages = page_budget(&limits);
@@ -133,7 +138,8 @@ impl App {
             after: settings.streams.stall_timeout(),
             count: counters.stalled.clone(),
         };
-        let server = Server::bind(address, connections.clone(), head_timeout, stall.clone())
+        let places = connections.clone();
+        let server = Server::bind(address, places, head_timeout, stall.clone(), tls.clone())
             .map_err(|error| StartError::Listen { address, error })?;
         let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
@@ -160,6 +166,7 @@ impl App {
         )
         .with_websockets(&websockets)
         .with_credentials(credentials.refused())
+        .with_tls(tls.as_ref().map(Tls::counters))
         .with_name(&replica);
         let ending = watch::Sender::new(None);
         let service = Service {
@@ -174,6 +181,7 @@ impl App {
             ending: ending.subscribe(),
             watch: watch.clone(),
             metrics: Arc::new(metrics),
+            scheme: scheme(tls.as_ref()),
             replica,
             max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,
@@ -196,12 +204,18 @@ impl App {
             connections,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
+            tls,
         })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.server.local_addr()
+    }
+
+    /// How it is spoken to: `https` with TLS, and `http` without.
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.tls.as_ref())
     }
 
     /// Its hub.
@@ -222,7 +236,14 @@ impl App {
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        Ok(examples(&self.access, &address.to_string()))
+        let url = format!("{}://{address}", self.scheme());
+        // A certificate is hardly ever for an address.
+        let curl = if self.tls.is_some() {
+            "curl -k"
+        } else {
+            "curl"
+        };
+        Ok(examples(&self.access, curl, &url))
     }
 
     /// Serves until `shutdown` is done, then has every stream and request end as it says. Meanwhile all is served as
@@ -231,6 +252,7 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = Shutdown>) {
         let follower = tokio::spawn(self.hub.clone().follow());
         let watch = tokio::spawn(self.watch.run());
+        let tls = self.tls.map(|tls| tokio::spawn(tls.watch()));
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
         let spread = match shutdown.await {
@@ -262,7 +284,14 @@ impl App {
         }
         follower.abort();
         watch.abort();
+        if let Some(tls) = tls {
+            tls.abort();
+        }
     }
+}
+
+fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
 }
 
 /// A replica's name, unlike that of any other.

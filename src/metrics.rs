@@ -3,9 +3,11 @@
 mod credentials;
 mod log;
 mod replica;
+mod tls;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
+pub use tls::TlsCounters;
 pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};

@@ -1,7 +1,10 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use super::no_tls;
 use super::stall::Stall;
+use super::tls::{Accepted, Tls};
+use super::transport::Transport;
 use crate::metrics::Connections;
 use axum::Router;
 use axum::response::Response;
@@ -9,7 +12,7 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
@@ -56,6 +60,17 @@ pub(crate) struct Server {
     connections: Connections,
     head_timeout: Duration,
     stall: Stall,
+    tls: Option<Tls>,
+}
+
+/// What every connection is served with.
+struct Serving {
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    head_timeout: Duration,
+    stall: Stall,
+    tls: Option<Tls>,
+    drain: watch::Receiver<Drain>,
 }
 
 /// Ends a connection over HTTP/1 that its client has left standing; found among the request's extensions.
@@ -75,12 +90,13 @@ impl Cut {
 
 impl Server {
     /// Listens on `address`, for as many connections at once as there are places; each may take the times given
-    /// for the head of a request, and to take something of what it is sent.
+    /// for the head of a request, and to take something of what it is sent. With `tls` they speak that.
     pub(crate) fn bind(
         address: SocketAddr,
         connections: Connections,
         head_timeout: Duration,
         stall: Stall,
+        tls: Option<Tls>,
     ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
@@ -94,6 +110,7 @@ impl Server {
             connections,
             head_timeout,
             stall,
+            tls,
         })
     }
 
@@ -103,37 +120,25 @@ impl Server {
 
     /// Serves until told to drain, and returns when every connection has ended.
     pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
-        let builder = builder(self.head_timeout);
         let graceful = GracefulShutdown::new();
+        let serving = Arc::new(Serving {
+            builder: builder(self.head_timeout),
+            router,
+            head_timeout: self.head_timeout,
+            stall: self.stall.clone(),
+            tls: self.tls.clone(),
+            drain: drain.clone(),
+        });
         loop {
             let (stream, permit) = tokio::select! {
                 accepted = self.accept() => accepted,
                 _ = drain.wait_for(|drain| *drain != Drain::No) => break,
             };
-            let slot = Slot::default();
-            let cut = Cut::default();
-            let stall = self.stall.clone();
-            let socket = Socket::new(stream, permit, slot.clone(), self.head_timeout, stall);
-            let service = Routes {
-                router: router.clone(),
-                slot,
-                cut: cut.clone(),
-            };
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
-            let connection = graceful.watch(connection.into_owned());
-            let mut over = drain.clone();
-            tokio::spawn(async move {
-                // One that breaks is the client's business, and one whose socket a shard has taken ends like
-                // that too: nothing is lost by either.
-                tokio::select! {
-                    ended = connection => if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended");
-                    },
-                    () = cut.wanted() => tracing::debug!("a connection was cut off"),
-                    // An error is the server gone, which means the same.
-                    _ = over.wait_for(|drain| *drain == Drain::Over) => {}
-                }
-            });
+            tokio::spawn(
+                serving
+                    .clone()
+                    .connection(stream, permit, graceful.watcher()),
+            );
         }
         drop(self.listener);
         graceful.shutdown().await;
@@ -194,11 +199,66 @@ impl Server {
     }
 }
 
+impl Serving {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+        graceful: Watcher,
+    ) {
+        let deadline = Instant::now() + self.head_timeout;
+        let slot = Slot::default();
+        let cut = Cut::default();
+        let socket = Socket::new(stream, permit, slot.clone(), self.stall.clone());
+        let (transport, router, slot) = match &self.tls {
+            None => {
+                let transport = Transport::clear(socket, deadline);
+                (transport, self.router.clone(), Some(slot))
+            }
+            // Boxed, as the task of each connection would be larger by it.
+            Some(tls) => match Box::pin(self.accepted(tls, socket, deadline)).await {
+                Accepted::Tls(transport) => (transport, self.router.clone(), None),
+                Accepted::Clear(transport) => (transport, no_tls(), None),
+                Accepted::Nothing => return,
+            },
+        };
+        let service = Routes {
+            router,
+            slot,
+            cut: cut.clone(),
+        };
+        let connection = self
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(transport), service);
+        let mut over = self.drain.clone();
+        // One that breaks is the client's business, and one whose socket a shard has taken ends like that too: nothing
+        // is lost by either.
+        tokio::select! {
+            ended = graceful.watch(connection.into_owned()) => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            },
+            () = cut.wanted() => tracing::debug!("a connection was cut off"),
+            // An error is the server gone, which means the same.
+            _ = over.wait_for(|drain| *drain == Drain::Over) => {}
+        }
+    }
+
+    /// Who has asked for nothing yet when the server ends does not hold that up.
+    async fn accepted(&self, tls: &Tls, socket: Socket, deadline: Instant) -> Accepted {
+        let mut drain = self.drain.clone();
+        tokio::select! {
+            accepted = tls.accept(socket, deadline) => accepted,
+            _ = drain.wait_for(|drain| *drain != Drain::No) => Accepted::Nothing,
+        }
+    }
+}
+
 /// The routes as one connection sees them.
 #[derive(Clone)]
 struct Routes {
     router: Router,
-    slot: Slot,
+    /// `None` where the socket is of no use without what is around it.
+    slot: Option<Slot>,
     cut: Cut,
 }
 
@@ -209,8 +269,8 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(self.slot.clone());
+        if let (Version::HTTP_11, Some(slot)) = (request.version(), &self.slot) {
+            request.extensions_mut().insert(slot.clone());
         }
         if request.version() < Version::HTTP_2 {
             request.extensions_mut().insert(self.cut.clone());

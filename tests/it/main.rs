@@ -3,6 +3,7 @@
 #[macro_use]
 mod nats_server;
 mod call;
+mod certificates;
 mod cutting_proxy;
 mod forms;
 mod network;
@@ -53,5 +54,6 @@ mod sockets;
 mod stalled;
 mod storms;
 mod subscribe;
+mod tls;
 mod verify;
 mod websocket;
