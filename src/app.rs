@@ -7,7 +7,8 @@ use crate::config::{
     WebSocketSettings,
 };
 use crate::http::{
-    Bounds, Credentials, Door, Drain, Server, Service, Stall, Watch, examples, max_message, router,
+    Bounds, Credentials, Door, Drain, Server, Service, Stall, Tls, TlsError, Watch, examples,
+    max_message, router,
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
@@ -36,6 +37,7 @@ pub struct App {
     connections: Connections,
     drain: Duration,
     access: Arc<Access>,
+    tls: Option<Tls>,
 }
 
 /// How a replica is shut down.
@@ -67,6 +69,9 @@ pub enum StartError {
     /// Authentication can't be set up as told.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// TLS can't be spoken as told.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {error}{}", other_port(error))]
     Listen {
@@ -122,6 +127,7 @@ impl App {
         let access = Arc::new(access(&settings)?);
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
+        let tls = Tls::open(settings.tls)?;
         let connections = Connections::new(limits.max_connections);
         let clients = Clients::new(&settings.clients);
         let bodies = body_budget(&limits)?;
@@ -144,7 +150,8 @@ impl App {
             max_head: limits.max_head_bytes,
             stall: stall.clone(),
         };
-        let server = Server::bind(address, connections.clone(), clients.door.clone(), bounds)
+        let (places, door) = (connections.clone(), clients.door.clone());
+        let server = Server::bind(address, places, door, bounds, tls.clone())
             .map_err(|error| StartError::Listen { address, error })?;
         let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
@@ -186,6 +193,7 @@ impl App {
             revoked: &revoker.ended,
         })
         .with_credentials(credentials.refused())
+        .with_tls(tls.as_ref().map(Tls::counters))
         .with_name(&replica);
         let ending = watch::Sender::new(None);
         let service = Service {
@@ -205,6 +213,7 @@ impl App {
             publish_rates: clients.publish_rates,
             message_rates: clients.message_rates,
             revoker: revoker.clone(),
+            scheme: scheme(tls.as_ref()),
             replica,
             max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,
@@ -229,12 +238,18 @@ impl App {
             connections,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
+            tls,
         })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.server.local_addr()
+    }
+
+    /// How it is spoken to: `https` with TLS, and `http` without.
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.tls.as_ref())
     }
 
     /// Its hub.
@@ -255,7 +270,14 @@ impl App {
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        Ok(examples(&self.access, &address.to_string()))
+        let url = format!("{}://{address}", self.scheme());
+        // A certificate is hardly ever for an address.
+        let curl = if self.tls.is_some() {
+            "curl -k"
+        } else {
+            "curl"
+        };
+        Ok(examples(&self.access, curl, &url))
     }
 
     /// Serves until `shutdown` is done, then has every stream and request end as it says. Meanwhile all is served as
@@ -265,6 +287,7 @@ impl App {
         let follower = tokio::spawn(self.hub.clone().follow());
         let watch = tokio::spawn(self.watch.run());
         let revoking = tokio::spawn(self.revoker.listen());
+        let tls = self.tls.map(|tls| tokio::spawn(tls.watch()));
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
         let spread = match shutdown.await {
@@ -297,6 +320,9 @@ impl App {
         follower.abort();
         watch.abort();
         revoking.abort();
+        if let Some(tls) = tls {
+            tls.abort();
+        }
     }
 }
 
@@ -325,6 +351,10 @@ impl Clients {
             message_rates: Rates::new(settings.message_rate, settings.message_burst),
         }
     }
+}
+
+fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
 }
 
 /// A replica's name, unlike that of any other.

@@ -4,12 +4,14 @@ mod auth;
 mod clients;
 mod data;
 mod nats;
+mod tls;
 mod websocket;
 
 pub use auth::AuthSettings;
 pub use clients::{ClientSettings, ForwardedHeader};
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
+pub use tls::TlsSettings;
 pub use websocket::WebSocketSettings;
 
 use crate::event::{InvalidName, Pattern};
@@ -25,6 +27,9 @@ pub struct Settings {
     /// See there.
     #[command(flatten)]
     pub listen: ListenSettings,
+    /// See there.
+    #[command(flatten)]
+    pub tls: TlsSettings,
     /// See there.
     #[command(flatten)]
     pub auth: AuthSettings,

@@ -23,6 +23,8 @@ mod server;
 mod stall;
 mod stream;
 mod subscribe;
+mod tls;
+mod transport;
 mod validator;
 mod websocket;
 
@@ -30,6 +32,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use examples::examples;
 pub(crate) use server::{Bounds, Door, Drain, Server};
 pub(crate) use stall::{Stall, Watch};
+pub(crate) use tls::{Tls, TlsError};
 pub(crate) use websocket::max_message;
 
 use crate::auth::Access;
@@ -79,6 +82,8 @@ pub(crate) struct Service {
     /// How many messages each may send over WebSockets.
     pub(crate) message_rates: Rates,
     pub(crate) revoker: Revoker,
+    /// `https` with TLS, and `http` without.
+    pub(crate) scheme: &'static str,
     /// Its name among the replicas.
     pub(crate) replica: Arc<str>,
     pub(crate) max_streams: usize,
@@ -121,6 +126,14 @@ pub(crate) fn router(service: Service) -> Router {
         .layer(from_fn_with_state(callers, access::guard))
         .layer(from_fn(finish))
         .with_state(service)
+}
+
+/// What is answered to those who speak HTTP without TLS where TLS is spoken.
+fn no_tls() -> Router {
+    let answer = async || {
+        Problem::bad_request("this port speaks TLS: use https:// in place of http://").closing()
+    };
+    Router::new().fallback(answer).layer(from_fn(finish))
 }
 
 async fn not_found(uri: Uri) -> Problem {

@@ -83,7 +83,8 @@ pub(super) async fn index(
     headers: HeaderMap,
 ) -> Response {
     let address = address(&uri, &headers).unwrap_or("<this address>");
-    let commands = examples(&service.access, address).join("\n");
+    let url = format!("{}://{address}", service.scheme);
+    let commands = examples(&service.access, "curl", &url).join("\n");
     let vary = [(header::VARY, "Accept, Host")];
     if wants_page(&headers) {
         let page =

@@ -1,7 +1,7 @@
 //! Requests whose answers end, and what comes back.
 
 use crate::replica::{Replica, within};
-use reqwest::{Body, Client, Method, header::HeaderMap};
+use reqwest::{Body, Method, header::HeaderMap};
 use serde_json::Value;
 
 /// An answer, whole.
@@ -55,7 +55,8 @@ pub(crate) async fn call(
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Answer {
-    let mut request = Client::new().request(method, replica.url(path)).body(body);
+    let client = replica.client().build().expect("a client");
+    let mut request = client.request(method, replica.url(path)).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

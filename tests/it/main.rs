@@ -3,6 +3,7 @@
 #[macro_use]
 mod nats_server;
 mod call;
+mod certificates;
 mod cutting_proxy;
 mod forms;
 mod network;
@@ -55,5 +56,6 @@ mod sockets;
 mod stalled;
 mod storms;
 mod subscribe;
+mod tls;
 mod verify;
 mod websocket;

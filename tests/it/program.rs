@@ -98,7 +98,8 @@ impl Program {
     /// Where it says that it listens, for a server that was just started.
     pub(crate) async fn address(&mut self) -> SocketAddr {
         loop {
-            if let Some(rest) = self.line().await.strip_prefix("listening: http://") {
+            if let Some(rest) = self.line().await.strip_prefix("listening: ") {
+                let (_, rest) = rest.split_once("://").expect("a scheme");
                 let address = rest.split(',').next().expect("an address");
                 return address.parse().expect("an address");
             }
