@@ -16,6 +16,7 @@ mod tools;
 mod unreadable;
 
 mod anonymous;
+mod attacks;
 mod auth;
 mod batch;
 mod bench;
