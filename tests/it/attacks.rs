@@ -1,8 +1,13 @@
 //! What is done to wear a server out, or to get past it. Who does no harm is served all the while.
 
 mod http2;
+mod injection;
+mod oversized;
+mod pages;
+mod paths;
 mod slow;
 mod smuggling;
+mod tokens;
 
 use crate::connections::metrics;
 use crate::program::Program;
@@ -15,6 +20,14 @@ use std::pin::pin;
 
 /// The feed of those who do no harm; everyone may use what is below `public`.
 const HEALTH: &str = "public.health";
+
+/// What is meant for everyone, where the rest is not.
+const PUBLIC: [&str; 4] = [
+    "--anonymous-subscribe",
+    "public.>",
+    "--anonymous-publish",
+    "public.>",
+];
 
 /// One who publishes, and reads what he publishes.
 struct Healthy {

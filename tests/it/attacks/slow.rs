@@ -159,7 +159,7 @@ async fn ten_thousand_who_never_end_their_heads_are_ended_and_others_are_served_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_they_take_all_places_who_has_one_is_served_and_who_waits_gets_one() {
-    let limits = ["--head-timeout", "1", "--max-connections", "50"];
+    let limits = ["--head-timeout", "2", "--max-connections", "50"];
     let (_program, address, mut healthy) = start(&limits).await;
     healthy
         .beside(async {
