@@ -39,6 +39,7 @@ impl Tag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_tag_is_known_by_itself_in_a_list_and_as_a_weak_one() {
@@ -55,5 +56,32 @@ mod tests {
         assert!(!known(&Tag::of([&b"other"[..]]).0));
         assert!(!known(""));
         assert!(!tag.is_known(&HeaderMap::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_is_known_just_where_it_is_one_of_those_listed(
+            others in prop::collection::vec("(W/)?\"[!#-~&&[^,]]{0,8}\"", 0..5), at in 0usize..6, weak in any::<bool>(),
+        ) {
+            let tag = Tag::of([&b"text"[..]]);
+            let known = |tags: &[String]| {
+                let value = HeaderValue::from_str(&tags.join(", ")).unwrap();
+                tag.is_known(&HeaderMap::from_iter([(header::IF_NONE_MATCH, value)]))
+            };
+            prop_assert!(!known(&others));
+            let mut with = others;
+            let own = if weak { format!("W/{}", tag.0) } else { tag.0.clone() };
+            with.insert(at.min(with.len()), own);
+            prop_assert!(known(&with));
+        }
+
+        #[test]
+        fn bytes_that_do_not_have_it_are_not_it(bytes in prop::collection::vec(32u8.., 0..60)) {
+            let tag = Tag::of([&b"text"[..]]);
+            let value = HeaderValue::from_bytes(&bytes);
+            let headers = value.map(|value| HeaderMap::from_iter([(header::IF_NONE_MATCH, value)]));
+            let any = bytes.split(|byte| *byte == b',').any(|part| part.trim_ascii().ends_with(b"*"));
+            prop_assert!(any || headers.is_ok_and(|headers| !tag.is_known(&headers)) || bytes.contains(&127));
+        }
     }
 }
