@@ -326,3 +326,46 @@ fn check_encoding(part: &str, text: &str) -> Result<(), Problem> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(query: &str) -> Option<Vec<(String, String)>> {
+        let uri = Uri::builder().path_and_query(format!("/feeds?{query}"));
+        Params::read(&uri.build().ok()?).ok().map(|params| params.0)
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_are_read_as_they_were_written(
+            pairs in prop::collection::vec(("\\PC{1,5}", "\\PC{0,8}"), 1..5),
+        ) {
+            let query: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| format!("{}={}", in_url(name), in_url(value)))
+                .collect();
+            prop_assert_eq!(read(&query.join("&")), Some(pairs));
+        }
+
+        #[test]
+        fn a_query_is_refused_or_every_decoder_would_read_it_alike(
+            query in "([a-f0-9=&+;]|%[0-9a-fA-F]{2}|%|[!-~&&[^#]]){0,30}",
+        ) {
+            let Some(pairs) = read(&query) else {
+                return Ok(());
+            };
+            let strict = |text: &str| {
+                let spaced = text.replace('+', " ");
+                percent_decode_str(&spaced).decode_utf8().map(|text| text.into_owned()).ok()
+            };
+            let parts = query.split('&').filter(|part| !part.is_empty());
+            let expected: Option<Vec<_>> = parts
+                .map(|part| part.split_once('=').unwrap_or((part, "")))
+                .map(|(name, value)| Some((strict(name)?, strict(value)?)))
+                .collect();
+            prop_assert_eq!(Some(pairs), expected);
+        }
+    }
+}

@@ -31,6 +31,12 @@ use tower::util::Oneshot;
 const BACKLOG: u32 = 4096;
 /// Requests at once on an HTTP/2 connection.
 const MAX_HTTP2_STREAMS: u32 = 250;
+/// Streams of an HTTP/2 connection that its client has reset before they were looked at, and streams of which the server
+/// has reset or refused so many: who causes more is told to calm down (ENHANCE_YOUR_CALM), and his connection ends. A
+/// client that resets what it has just asked for costs more than it pays (CVE-2023-44487), and so does one that has the
+/// server do it (CVE-2025-8671).
+const MAX_HTTP2_RESETS_UNSEEN: usize = 20;
+const MAX_HTTP2_RESETS_CAUSED: usize = 1024;
 /// How much of one body, and of all bodies of a connection, may come over HTTP/2 before anyone reads it, in bytes.
 const HTTP2_STREAM_WINDOW: u32 = 128 << 10;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 << 10;
@@ -365,6 +371,8 @@ fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_pending_accept_reset_streams(MAX_HTTP2_RESETS_UNSEEN)
+        .max_local_error_reset_streams(MAX_HTTP2_RESETS_CAUSED)
         .max_header_list_size(bounds.max_head)
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING);

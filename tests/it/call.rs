@@ -1,7 +1,7 @@
 //! Requests whose answers end, and what comes back.
 
 use crate::replica::{Replica, within};
-use reqwest::{Body, Method, header::HeaderMap};
+use reqwest::{Body, Client, Method, header::HeaderMap};
 use serde_json::Value;
 
 /// An answer, whole.
@@ -56,6 +56,18 @@ pub(crate) async fn call(
     body: impl Into<Body>,
 ) -> Answer {
     let client = replica.client().build().expect("a client");
+    call_by(&client, replica, method, path, headers, body).await
+}
+
+/// The same by a client that has made others.
+pub(crate) async fn call_by(
+    client: &Client,
+    replica: &Replica,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
     let mut request = client.request(method, replica.url(path)).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -17,6 +17,7 @@ mod tools;
 mod unreadable;
 
 mod anonymous;
+mod attacks;
 mod auth;
 mod batch;
 mod bench;
