@@ -5,7 +5,7 @@ use crate::config::{
     DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings, WebSocketSettings,
 };
 use crate::http::{
-    Credentials, Drain, Server, Service, Stall, Watch, examples, max_message, router,
+    Credentials, Drain, Part, Server, Service, Stall, Watch, examples, max_message, router,
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
@@ -16,14 +16,18 @@ use axum::Router;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
 /// A replica that listens and does not serve yet.
 #[derive(Debug)]
 pub struct App {
     server: Server,
     router: Router,
+    /// The listener for operators, where they have one of their own.
+    admin: Option<(Server, Router)>,
+    base: Arc<str>,
     hub: Hub,
     shards: Arc<Shards>,
     ending: watch::Sender<Option<End>>,
@@ -59,12 +63,27 @@ pub enum StartError {
         "refusing to listen on {0}, which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// The same of the listener for operators.
+    #[error(
+        "refusing to listen on {0} for operators (--admin-listen), which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or, where operators alone reach it, set --anonymous-admin, or listen on 127.0.0.1"
+    )]
+    AdminExposed(SocketAddr),
     /// Authentication can't be set up as told.
     #[error(transparent)]
     Auth(#[from] AuthError),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {error}{}", other_port(error))]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The same of the listener for operators.
+    #[error(
+        "can't listen on {address} for operators: {error}; choose another address or port with --admin-listen"
+    )]
+    AdminListen {
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -115,6 +134,7 @@ impl App {
         let limits = settings.limits;
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
+        let admin_access = admin_access(&settings, &access)?;
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
         let connections = Connections::new(limits.max_connections);
@@ -135,6 +155,7 @@ impl App {
         };
         let server = Server::bind(address, connections.clone(), head_timeout, stall.clone())
             .map_err(|error| StartError::Listen { address, error })?;
+        let admin = admin_server(settings.admin.admin_listen, head_timeout, stall.clone())?;
         let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
@@ -162,7 +183,16 @@ impl App {
         .with_credentials(credentials.refused())
         .with_name(&replica);
         let ending = watch::Sender::new(None);
+        let base: Arc<str> = settings.listen.base_path.unwrap_or_default().into();
         let service = Service {
+            part: match admin {
+                Some(_) => Part::Clients,
+                None => Part::Whole,
+            },
+            base: base.clone(),
+            console: settings.admin.console,
+            started: Instant::now(),
+            max_connections: connections.max,
             publisher,
             hub: hub.clone(),
             access: access.clone(),
@@ -186,9 +216,12 @@ impl App {
             messages,
             requests: Arc::new(Semaphore::new(limits.max_publishes)),
         };
+        let admin = admin.map(|server| (server, router(service.for_operators(admin_access))));
         Ok(Self {
             server,
             router: router(service),
+            admin,
+            base,
             hub,
             shards,
             ending,
@@ -202,6 +235,17 @@ impl App {
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.server.local_addr()
+    }
+
+    /// Where it listens for operators, if they have a listener of their own.
+    pub fn admin_addr(&self) -> io::Result<Option<SocketAddr>> {
+        let admin = self.admin.as_ref();
+        admin.map(|(server, _)| server.local_addr()).transpose()
+    }
+
+    /// The path below which everything is: empty, or without a slash at its end.
+    pub fn base_path(&self) -> &str {
+        &self.base
     }
 
     /// Its hub.
@@ -222,7 +266,7 @@ impl App {
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        Ok(examples(&self.access, &address.to_string()))
+        Ok(examples(&self.access, &format!("{address}{}", self.base)))
     }
 
     /// Serves until `shutdown` is done, then has every stream and request end as it says. Meanwhile all is served as
@@ -233,6 +277,9 @@ impl App {
         let watch = tokio::spawn(self.watch.run());
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
+        let admin = self
+            .admin
+            .map(|(server, router)| tokio::spawn(server.serve(router, drain.subscribe())));
         let spread = match shutdown.await {
             Shutdown::Spread => self.drain.mul_f64(SPREAD),
             Shutdown::AtOnce => Duration::ZERO,
@@ -262,7 +309,27 @@ impl App {
         }
         follower.abort();
         watch.abort();
+        // Operators look on until the end: whoever does still is cut off.
+        admin.inspect(JoinHandle::abort);
     }
+}
+
+/// The connections that operators may have on a listener of their own.
+const ADMIN_CONNECTIONS: usize = 1000;
+
+/// The listener for operators: with places of its own, so that it is there when clients take all of theirs.
+fn admin_server(
+    address: Option<SocketAddr>,
+    head_timeout: Duration,
+    stall: Stall,
+) -> Result<Option<Server>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let connections = Connections::new(ADMIN_CONNECTIONS);
+    let server = Server::bind(address, connections, head_timeout, stall);
+    let server = server.map_err(|error| StartError::AdminListen { address, error })?;
+    Ok(Some(server))
 }
 
 /// A replica's name, unlike that of any other.
@@ -345,11 +412,24 @@ fn access(settings: &Settings) -> Result<Access, StartError> {
             subscribe: listen.anonymous_subscribe.clone(),
             publish: listen.anonymous_publish.clone(),
             request: listen.anonymous_request.clone(),
+            admin: false,
         });
     }
     match (settings.auth.is_given(), listen.listen.ip().is_loopback()) {
         (true, _) => Ok(Access::Nothing),
         (false, true) => Ok(Access::Local),
         (false, false) => Err(StartError::Exposed(listen.listen)),
+    }
+}
+
+/// The same on the listener for operators: what everyone may do, or, without authentication, all on this machine alone.
+fn admin_access(settings: &Settings, clients: &Access) -> Result<Access, StartError> {
+    let (admin, guarded) = (&settings.admin, settings.auth.is_given());
+    match admin.admin_listen {
+        Some(address) if !guarded && address.ip().is_loopback() => Ok(Access::Local),
+        Some(address) if !guarded && !admin.anonymous_admin => {
+            Err(StartError::AdminExposed(address))
+        }
+        _ => Ok(clients.with_admin(admin.anonymous_admin)),
     }
 }

@@ -3,6 +3,7 @@
 mod credentials;
 mod log;
 mod replica;
+mod values;
 mod websocket;
 
 pub use credentials::{Reason, Refused};

@@ -109,6 +109,15 @@ fn shown(path: &Option<PathBuf>) -> String {
     path.unwrap_or_default()
 }
 
+/// What those may do who show nothing; `None` where they have to.
+fn nobody(is_open: bool, access: &Access) -> Option<Caller> {
+    match access {
+        Access::Local | Access::Nothing if !is_open => None,
+        access if is_open => Some(Caller::from(access)),
+        access => Some(Caller::from(access).who_may_show_more()),
+    }
+}
+
 impl Authenticator {
     /// One that does as the settings say. `access` is what those may do of whom nothing is known. With authentication
     /// [`Access::Local`] is none: who shows nothing is refused, on this machine too. Begins to fetch an issuer's keys,
@@ -118,11 +127,6 @@ impl Authenticator {
         let tokens = verifier(settings)?;
         let api_keys = api_keys(settings)?;
         let is_open = tokens.is_none() && api_keys.is_empty();
-        let nobody = match access {
-            Access::Local | Access::Nothing if !is_open => None,
-            access if is_open => Some(Caller::from(access)),
-            access => Some(Caller::from(access).who_may_show_more()),
-        };
         Ok(Self {
             tokens,
             api_keys,
@@ -135,8 +139,17 @@ impl Authenticator {
                 },
                 by_claim: settings.grant_claim.clone(),
             },
-            nobody,
+            nobody: nobody(is_open, access),
         })
+    }
+
+    /// The same, with the same keys, where something else may be done by those of whom nothing is known.
+    #[must_use]
+    pub fn with_access(&self, access: &Access) -> Self {
+        Self {
+            nobody: nobody(self.is_open(), access),
+            ..self.clone()
+        }
     }
 
     /// Whether there is anything to show.

@@ -91,7 +91,14 @@ fn say_hello(app: &App, nats: &str, folder: Option<&Path>) -> anyhow::Result<()>
     if let Some(folder) = folder {
         println!("           in {}", folder.display());
     }
-    println!("listening: http://{address}{}", audience(app.access()));
+    let base = app.base_path();
+    println!(
+        "listening: http://{address}{base}{}",
+        audience(app.access())
+    );
+    if let Some(address) = app.admin_addr()? {
+        println!("operators: http://{address}{base}/");
+    }
     for (number, command) in app.examples()?.iter().enumerate() {
         let label = if number == 0 { "try:" } else { "" };
         println!("{label:10} {command}");

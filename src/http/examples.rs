@@ -4,7 +4,7 @@ use super::in_url;
 use crate::auth::Access;
 use crate::event::Pattern;
 
-/// To read and to publish, as far as everyone may, from a server at `address`.
+/// To read and to publish, as far as everyone may, from a server at `address`, with its base path if it has one.
 pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
     let (pattern, feed) = match access {
         Access::Local | Access::Nothing => {
@@ -53,6 +53,7 @@ mod tests {
             subscribe: patterns(subscribe),
             publish: patterns(publish),
             request: Vec::new(),
+            admin: false,
         };
         assert_eq!(
             examples(&access(&["public.>", "b"], &["in.*.>"]), "h:1"),

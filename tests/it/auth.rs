@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidings::auth::Permissions;
 use tidings::auth::api_key::ApiKey;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const AUDIENCE: &str = "tidings-test";
 /// How long a token holds beyond its `exp`, in seconds.
 const LEEWAY: u64 = 30;
@@ -28,7 +28,7 @@ fn now() -> u64 {
 }
 
 /// A token with these claims beside those that it needs.
-fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     signed(claims, SECRET, Algorithm::HS256)
 }
 
@@ -55,19 +55,19 @@ fn below_a() -> Value {
 }
 
 /// An API key with these permissions, and what the server is told of it.
-fn api_key(name: &str, permissions: &str) -> (String, String) {
+pub(crate) fn api_key(name: &str, permissions: &str) -> (String, String) {
     let permissions: Permissions = permissions.parse().expect("permissions");
     let (key, record) = ApiKey::generate(name, permissions).expect("a key");
     (key.expose().to_owned(), record.to_string())
 }
 
 /// A replica that takes tokens.
-async fn guarded(more: &[&str]) -> Replica {
+pub(crate) async fn guarded(more: &[&str]) -> Replica {
     let flags = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
     Replica::start(&[&flags[..], more].concat()).await
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 

@@ -15,6 +15,7 @@ mod sse;
 mod tools;
 mod unreadable;
 
+mod admin;
 mod anonymous;
 mod auth;
 mod batch;

@@ -16,6 +16,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A replica on a free loopback port, ended when dropped.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
+    /// Where operators have a listener of their own.
+    pub(crate) admin: Option<SocketAddr>,
     hub: Hub,
     stop: Option<oneshot::Sender<Shutdown>>,
     running: JoinHandle<()>,
@@ -68,11 +70,13 @@ impl Replica {
     pub(crate) fn start_unready(arguments: &[&str]) -> Self {
         let app = App::bind(settings(arguments)).expect("a replica");
         let address = app.local_addr().expect("its address");
+        let admin = app.admin_addr().expect("its address");
         let hub = app.hub().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async { stopped.await.unwrap_or(Shutdown::AtOnce) }));
         Self {
             address,
+            admin,
             hub,
             stop: Some(stop),
             running,

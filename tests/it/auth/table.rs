@@ -245,7 +245,7 @@ async fn what_is_open_shows_no_event() {
         "/",
         "/livez",
         "/readyz",
-        "/metrics",
+        "/console/console.js",
         "/tidings.js",
         "/websocket.md",
     ] {
