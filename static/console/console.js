@@ -22,11 +22,11 @@ async function look() {
     if (mine !== round) return;
     say(state, how);
     state.classList.toggle("bad", how !== "ready");
-    for (const part of parts) part.hidden = false;
+    show(true);
   } catch (error) {
     if (mine !== round || failed(error)) return;
   }
-  if (!document.hidden) timer = setTimeout(look, EVERY);
+  if (!document.hidden && mine === round) timer = setTimeout(look, EVERY);
 }
 
 /** Says what went wrong; whether it stays so until other credentials are given. */
@@ -35,16 +35,27 @@ function failed(error) {
   const denied = error.status === 401 || error.status === 403;
   say(state, denied ? "Not signed in as an operator." : `${error.message}; it is tried again.`);
   if (denied) {
-    for (const part of parts) part.hidden = true;
+    show(false);
     ask(error);
   }
   return denied;
 }
 
+/** Shows what is for operators, or hides it. */
+function show(all) {
+  for (const part of parts) {
+    part.hidden = !all;
+    const link = document.querySelector(`nav a[href="#${part.id}"]`);
+    if (link) link.hidden = !all;
+  }
+}
+
 /** Asks for credentials. Without any, a 403 says that none are taken. */
 function ask({ status, message, detail = message }) {
   form.hidden = false;
-  say(why, `${status === 401 ? "Credentials are needed" : "Not allowed"}: ${detail}.`);
+  if (status === 401 && credentials() === undefined) {
+    say(why, "This takes a token or an API key; what is for operators takes the permission `admin`.");
+  } else say(why, `${status === 401 ? "Not taken" : "Not allowed"}: ${detail}.`);
   for (const field of form.querySelectorAll("label, input, button")) field.hidden = status === 403 && credentials() === undefined;
   showSign();
 }
@@ -59,6 +70,7 @@ function signedIn(given) {
   signIn(given);
   token.value = "";
   form.hidden = true;
+  byId("main").focus();
   showSign();
   watching.reconnect(ask);
   look();
@@ -76,5 +88,6 @@ feeds.start((feed) => {
   byId("pattern").focus();
 }, failed);
 watching.start(ask);
+show(false);
 showSign();
 look();

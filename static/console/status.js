@@ -3,6 +3,7 @@ import { byId, bytes, command, count, element, fill, plot, rate, say, span } fro
 import { curl, get } from "./server.js";
 
 const KEPT = 120; // values of a plot
+// Of metrics' names: whatever is counted there when a limit is hit, and when something ends.
 const LIMIT = /(_refused|_full|_forgotten|_limited|_errors|_failed|_failures|_overtaken)_total/;
 const END = /^(gaps|log_resets|cold_reads|stalled)_total|(_ended|_closed)_total/;
 
@@ -32,7 +33,7 @@ function since(status) {
     time: status.uptime_seconds,
     taken: status.window.taken_total,
     out: delivered(metrics),
-    bytes: metrics.shard_written_bytes_total,
+    bytes: sum(metrics, "shard_written_bytes_total"),
     shards: status.shards.map((shard) => shard.deliveries_total),
   };
   const last = before;
@@ -50,21 +51,29 @@ function since(status) {
   };
 }
 
-const delivered = (metrics) => metrics.shard_deliveries_total + metrics.websocket_messages_sent_total;
+/** A metric over all its labels; `undefined` where there is none of that name. */
+function sum(metrics, family) {
+  const samples = Object.entries(metrics).filter(([name]) => name.split("{")[0] === family);
+  return samples.length ? samples.reduce((all, [, value]) => all + value, 0) : undefined;
+}
+
+/** Over all ways where they are counted; else by shards, and over WebSockets. */
+const delivered = (metrics) =>
+  sum(metrics, "deliveries_total") ?? sum(metrics, "shard_deliveries_total") + sum(metrics, "websocket_messages_sent_total");
 
 function figures({ metrics, log, window, bounds }, rates) {
   figure("Events in", rates.taken, rate, `${count(window.taken_total)} so far`);
-  figure("Events out", rates.out, rate, `${count(delivered(metrics))} so far, ${bytes(rates.bytes)}/s`);
-  const other = Math.max(0, metrics.readers - metrics.shard_connections);
-  figure("Readers", metrics.readers, count, `${count(metrics.shard_connections)} on HTTP/1.1, ${count(other)} other; ${count(metrics.websockets)} WebSockets; ${count(bounds.max_streams)} at most`);
-  figure("Connections", metrics.http_connections, count, `${count(metrics.http_connections_accepted_total)} so far; ${count(bounds.max_connections)} at once at most`);
+  figure("Events out", rates.out, rate, `${count(delivered(metrics))} so far; ${bytes(rates.bytes)}/s by shards`);
+  const direct = sum(metrics, "shard_connections");
+  figure("Readers", metrics.readers, count, `of ${count(bounds.max_streams)}; ${count(direct)} by shards, ${count(Math.max(0, metrics.readers - direct))} other`);
+  figure("Connections", metrics.http_connections, count, `of ${count(bounds.max_connections)}; ${count(metrics.websockets)} WebSockets`);
   figure("Behind the log", log.behind ?? 0, log.reached ? count : () => "?", reached(log));
   figure("Window", window.bytes, bytes, `of ${bytes(bounds.max_window_bytes)}; ${count(window.events)} of ${count(bounds.max_window_events)} events, of ${span(window.seconds)}`);
 }
 
 function reached(log) {
   const nats = { true: "NATS is connected", false: "NATS is away" }[log.nats_connected];
-  const where = log.reached ? `sequences; its last is ${log.last}` : "it has not said in time how far it reaches";
+  const where = log.reached ? `its last is ${log.last}` : "it has not said in time how far it reaches";
   return nats ? `${where}; ${nats}` : where;
 }
 
@@ -73,7 +82,7 @@ function figure(title, value, form, detail) {
   tile.values.push(value);
   if (tile.values.length > KEPT) tile.values.shift();
   say(tile.value, form(value));
-  say(tile.detail, detail);
+  say(tile.detail, tile.values.length > 1 ? `${detail}; peak ${form(Math.max(...tile.values))}` : detail);
   plot(tile.line, tile.values, KEPT);
 }
 

@@ -59,7 +59,7 @@ function stop() {
 
 function hear(event) {
   total += 1;
-  const time = new Date(event.time).toLocaleTimeString();
+  const time = new Date(event.time).toTimeString().slice(0, 8);
   put([time, event.feed, event.type, shown(event.data)].map((text) => element("td", { textContent: text })));
 }
 

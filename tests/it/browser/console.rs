@@ -18,6 +18,8 @@ in_both_browsers!(
 
 /// How many feeds there are on a page.
 const ROWS: usize = 50;
+/// What is said to those who have not shown anything.
+const ASKED: &str = "This takes a token or an API key";
 
 /// Waits until a part of the page has this text in it.
 async fn says(tab: &Tab, id: &str, text: &str) {
@@ -113,14 +115,14 @@ async fn it_asks_for_a_token_where_there_is_authentication(kind: Kind) {
     let replica = guarded(&[]).await;
     let browser = Browser::start(kind).await;
     let tab = browser.open(&replica.url("/")).await;
-    says(&tab, "why", "Credentials are needed").await;
+    says(&tab, "why", ASKED).await;
     assert_eq!(
         tab.evaluate("return document.getElementById('feeds').hidden")
             .await,
         true
     );
     submit(&tab, &[("token", "nonsense")]).await;
-    says(&tab, "why", "Credentials are needed: the token").await;
+    says(&tab, "why", "Not taken: the credentials are no API key").await;
     let page = json!({"subscribe": ["page.>"], "publish": ["page.>"]});
     submit(&tab, &[("token", &token(&json!({"tidings": page})))]).await;
     says(
@@ -147,7 +149,7 @@ async fn it_asks_for_a_token_where_there_is_authentication(kind: Kind) {
     let commands = texts(&tab, ".curl code").await;
     assert!(commands[0].contains("$TOKEN"), "{commands:?}");
     click(&tab, "#sign").await;
-    says(&tab, "why", "Credentials are needed").await;
+    says(&tab, "why", ASKED).await;
     browser.end().await;
 }
 
@@ -230,7 +232,7 @@ async fn it_is_accessible_in_both_schemes_and_on_a_phone(kind: Kind) {
     check(&tab, kind, "console").await;
     let guarded = guarded(&[]).await;
     let tab = browser.open(&guarded.url("/")).await;
-    says(&tab, "why", "Credentials are needed").await;
+    says(&tab, "why", ASKED).await;
     check(&tab, kind, "console-signed-out").await;
     browser.end().await;
 }
