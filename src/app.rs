@@ -18,7 +18,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
 
 /// A replica that listens and does not serve yet.
 #[derive(Debug)]
@@ -277,9 +276,11 @@ impl App {
         let watch = tokio::spawn(self.watch.run());
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
+        // Operators look on until the end: whoever does still is cut off then.
+        let looked_at = watch::Sender::new(Drain::No);
         let admin = self
             .admin
-            .map(|(server, router)| tokio::spawn(server.serve(router, drain.subscribe())));
+            .map(|(server, router)| tokio::spawn(server.serve(router, looked_at.subscribe())));
         let spread = match shutdown.await {
             Shutdown::Spread => self.drain.mul_f64(SPREAD),
             Shutdown::AtOnce => Duration::ZERO,
@@ -309,8 +310,7 @@ impl App {
         }
         follower.abort();
         watch.abort();
-        // Operators look on until the end: whoever does still is cut off.
-        admin.inspect(JoinHandle::abort);
+        admin.as_ref().inspect(|serving| serving.abort());
     }
 }
 

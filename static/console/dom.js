@@ -58,13 +58,18 @@ export function span(seconds) {
 export function command(section) {
   const [code, button] = section.querySelector(".curl").children;
   const title = section.querySelector("h2").textContent;
-  button.setAttribute("aria-label", `Copy the command: ${title}`);
+  const label = (short, long = short) => {
+    say(button, short);
+    button.setAttribute("aria-label", long);
+  };
+  const offer = () => label("Copy", `Copy the command: ${title}`);
+  offer();
   button.addEventListener("click", async () => {
     // A page that did not come over TLS may not write to the clipboard; what is selected can be copied by hand.
     const copied = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
     if (!copied) getSelection().selectAllChildren(code);
-    button.textContent = copied ? "Copied" : "Selected";
-    setTimeout(() => (button.textContent = "Copy"), 1500);
+    label(copied ? "Copied" : "Selected");
+    setTimeout(offer, 1500);
   });
   return (text) => say(code, text);
 }

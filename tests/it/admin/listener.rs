@@ -3,9 +3,11 @@
 use super::{ADMIN, get_at};
 use crate::auth::{SECRET, api_key, bearer, guarded, token};
 use crate::call::{get, post};
-use crate::replica::{Replica, settings};
+use crate::raw::Raw;
+use crate::replica::{Replica, settings, within};
 use serde_json::json;
 use tidings::app::{App, StartError};
+use tokio::net::TcpStream;
 
 const OPERATORS: [&str; 2] = ["--admin-listen", "127.0.0.1:0"];
 const BROWSER: [(&str, &str); 1] = [("Accept", "text/html")];
@@ -118,6 +120,28 @@ async fn a_listener_that_others_reach_is_refused_unless_something_says_who_may()
     for more in [&["--anonymous-admin"][..], &["--jwt-key", SECRET]] {
         bind(more).expect("it is said who may");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_look_on_until_a_draining_replica_has_ended() {
+    let mut replica = Replica::start(&OPERATORS).await;
+    let admin = replica.admin.expect("a listener");
+    let part = "POST /feeds/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx";
+    let mut publish = Raw::send(replica.address, part).await;
+    // Once something of it is held it is being served.
+    let none = "\ntidings_publish_bytes 0\n";
+    let served = async { while get_at(admin, "/metrics", &[]).await.text.contains(none) {} };
+    within("the publish to be served", served).await;
+    replica.drain();
+    let closed = async { while TcpStream::connect(replica.address).await.is_ok() {} };
+    within("the listener for clients to be closed", closed).await;
+    let ready = get_at(admin, "/readyz", &[]).await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text.contains("draining"), "{ready:?}");
+    publish.write("y").await;
+    assert!(publish.head().await.status.contains("201"));
+    replica.ended().await;
+    TcpStream::connect(admin).await.expect_err("it has ended");
 }
 
 #[tokio::test]
