@@ -310,7 +310,11 @@ impl App {
         }
         follower.abort();
         watch.abort();
-        admin.as_ref().inspect(|serving| serving.abort());
+        if let Some(serving) = admin {
+            serving.abort();
+            // An error is that it was: its listener is closed then.
+            let _ = serving.await;
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use reqwest::Client;
 use serde_json::Value;
 use std::net::SocketAddr;
 
-const ADMIN: [&str; 3] = ["/admin/status", "/admin/feeds", "/admin/readers?slow=1"];
+/// What takes the permission `admin`.
+pub(crate) const ADMIN: [&str; 3] = ["/admin/status", "/admin/feeds", "/admin/readers?slow=1"];
 
 /// Asks whoever listens at an address.
 async fn get_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -23,9 +23,6 @@ async fn with_authentication_it_takes_the_permission_admin() {
             let shown = bearer(credentials);
             get(&replica, path, &[("Authorization", &shown)]).await
         };
-        let none = get(&replica, path, &[]).await;
-        assert!(none.problem(401).contains("`admin`") || none.status == 401);
-        assert_eq!(shown("nonsense").await.status, 401, "{path}");
         assert!(shown(&all).await.problem(403).contains("`admin`"), "{path}");
         assert_eq!(shown(&admin).await.status, 200, "{path}");
         assert_eq!(shown(&key).await.status, 200, "{path}");

@@ -239,6 +239,37 @@ async fn a_websocket_with_wrong_credentials_is_not_opened() {
 }
 
 #[tokio::test]
+async fn what_is_for_operators_is_open_to_them_alone() {
+    let (replica, key) = replica().await;
+    let admin = token(&json!({"tidings": {"admin": true}}));
+    for http2 in [false, true] {
+        let client = match http2 {
+            true => Client::builder().http2_prior_knowledge(),
+            false => Client::builder(),
+        };
+        let client = client.build().expect("a client");
+        for path in crate::admin::ADMIN.into_iter().chain(["/metrics"]) {
+            let others = shown(&key).into_iter().map(|(name, shown, status)| {
+                let status = if status == 0 { 403 } else { status };
+                (name, shown, status)
+            });
+            for (name, shown, status) in others.chain([("admin", Some(admin.clone()), 200)]) {
+                let case = format!("{path}, {name}, HTTP/2 {http2}");
+                let mut request = client.get(replica.url(path));
+                if let Some(shown) = shown {
+                    request = request.header("Authorization", bearer(&shown));
+                }
+                let response = within("a head", request.send()).await.expect("an answer");
+                match status {
+                    200 => assert_eq!(response.status(), 200, "{case}"),
+                    status => refused(response, status, &Method::GET, &case).await,
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_open_shows_no_event() {
     let (replica, _) = replica().await;
     for path in [
