@@ -5,6 +5,7 @@ mod limits;
 mod log;
 mod replica;
 mod tls;
+mod values;
 mod websocket;
 
 pub use credentials::{Reason, Refused};

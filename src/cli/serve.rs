@@ -92,8 +92,14 @@ fn say_hello(app: &App, nats: &str, folder: Option<&Path>) -> anyhow::Result<()>
     if let Some(folder) = folder {
         println!("           in {}", folder.display());
     }
-    let (scheme, audience) = (app.scheme(), audience(app.access()));
-    println!("listening: {scheme}://{address}{audience}");
+    let (scheme, base) = (app.scheme(), app.base_path());
+    println!(
+        "listening: {scheme}://{address}{base}{}",
+        audience(app.access())
+    );
+    if let Some(address) = app.admin_addr()? {
+        println!("operators: {scheme}://{address}{base}/");
+    }
     for (number, command) in app.examples()?.iter().enumerate() {
         let label = if number == 0 { "try:" } else { "" };
         println!("{label:10} {command}");

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Uri, header};
 pub(super) const ACCESS_TOKEN: &str = "access_token";
 
 /// Where credentials may stand in a request, and who they show.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     authenticator: Authenticator,
     cookie: Option<String>,
@@ -46,6 +46,14 @@ impl Credentials {
             query: settings.jwt_query,
             refused: Refused::default(),
         })
+    }
+
+    /// The same on a listener where something else may be done without any. What is refused is counted together.
+    pub(crate) fn with_access(&self, access: &Access) -> Self {
+        Self {
+            authenticator: self.authenticator.with_access(access),
+            ..self.clone()
+        }
     }
 
     /// Whether any are taken at all.

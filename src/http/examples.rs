@@ -4,7 +4,8 @@ use super::in_url;
 use crate::auth::Access;
 use crate::event::Pattern;
 
-/// To read and to publish, as far as everyone may, from the server at `url`, with `curl` and what options it takes.
+/// To read and to publish, as far as everyone may, from the server at `url`, with its base path if it has one, with
+/// `curl` and what options it takes.
 pub(crate) fn examples(access: &Access, curl: &str, url: &str) -> Vec<String> {
     let (pattern, feed) = match access {
         Access::Local | Access::Nothing => {
@@ -50,6 +51,7 @@ mod tests {
             subscribe: patterns(subscribe),
             publish: patterns(publish),
             request: Vec::new(),
+            admin: false,
         };
         assert_eq!(
             examples(

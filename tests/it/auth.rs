@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidings::auth::Permissions;
 use tidings::auth::api_key::ApiKey;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const AUDIENCE: &str = "tidings-test";
 /// What has a server take tokens.
 const GUARDED: [&str; 4] = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];

@@ -16,6 +16,7 @@ mod sse;
 mod tools;
 mod unreadable;
 
+mod admin;
 mod anonymous;
 mod attacks;
 mod auth;

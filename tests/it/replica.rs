@@ -20,6 +20,8 @@ pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     /// Those that it is trusted by, where it speaks TLS.
     pub(crate) certificates: Option<Certificates>,
+    /// Where operators have a listener of their own.
+    pub(crate) admin: Option<SocketAddr>,
     hub: Hub,
     stop: Option<oneshot::Sender<Shutdown>>,
     running: JoinHandle<()>,
@@ -86,12 +88,14 @@ impl Replica {
     pub(crate) fn start_unready(arguments: &[&str]) -> Self {
         let app = App::bind(settings(arguments)).expect("a replica");
         let address = app.local_addr().expect("its address");
+        let admin = app.admin_addr().expect("its address");
         let hub = app.hub().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async { stopped.await.unwrap_or(Shutdown::AtOnce) }));
         Self {
             address,
             certificates: None,
+            admin,
             hub,
             stop: Some(stop),
             running,

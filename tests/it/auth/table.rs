@@ -271,6 +271,57 @@ async fn a_websocket_with_wrong_credentials_is_not_opened(tls: bool) {
     }
 }
 
+/// The requests that take the permission `admin`.
+fn of_operators() -> impl Iterator<Item = (Method, &'static str)> {
+    let paths = crate::admin::ADMIN.into_iter().chain(["/metrics"]);
+    let looking = paths.map(|path| (Method::GET, path));
+    looking.chain([(Method::DELETE, "/admin/subjects/nobody")])
+}
+
+async fn what_is_for_operators_is_open_to_them_alone(tls: bool, http2: bool) {
+    let (replica, key) = replica(tls).await;
+    let admin = token(&json!({"tidings": {"admin": true}}));
+    let client = match http2 {
+        true => replica.client().http2_prior_knowledge(),
+        false => replica.client(),
+    };
+    let client = client.build().expect("a client");
+    for (method, path) in of_operators() {
+        let others = shown(&key).into_iter().map(|(name, shown, status)| {
+            let status = if status == 0 { 403 } else { status };
+            (name, shown, status)
+        });
+        for (name, shown, status) in others.chain([("admin", Some(admin.clone()), 200)]) {
+            let case = format!("{method} {path}, {name}");
+            let mut request = client.request(method.clone(), replica.url(path));
+            if let Some(shown) = shown {
+                request = request.header("Authorization", bearer(&shown));
+            }
+            let response = within("a head", request.send()).await.expect("an answer");
+            match status {
+                200 => assert_eq!(response.status(), 200, "{case}"),
+                status => refused(response, status, &method, &case).await,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_http_1_operators_alone_see_what_is_for_them() {
+    what_is_for_operators_is_open_to_them_alone(false, false).await;
+}
+
+#[tokio::test]
+async fn over_http_2_operators_alone_see_what_is_for_them() {
+    what_is_for_operators_is_open_to_them_alone(false, true).await;
+}
+
+#[tokio::test]
+async fn within_tls_operators_alone_see_what_is_for_them() {
+    what_is_for_operators_is_open_to_them_alone(true, false).await;
+    what_is_for_operators_is_open_to_them_alone(true, true).await;
+}
+
 #[tokio::test]
 async fn what_is_open_shows_no_event() {
     let (replica, _) = replica(false).await;
@@ -278,7 +329,7 @@ async fn what_is_open_shows_no_event() {
         "/",
         "/livez",
         "/readyz",
-        "/metrics",
+        "/console/console.js",
         "/tidings.js",
         "/websocket.md",
     ] {
