@@ -9,7 +9,9 @@ use crate::http::{
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
+use crate::metrics::{
+    Budgets, Connections, HubCounters, Metrics, Requests, StreamCounters, WebSocketCounters,
+};
 use crate::publish::{BodyBudget, Publisher};
 use crate::wire::Closing;
 use axum::Router;
@@ -142,14 +144,14 @@ impl App {
             .map_err(StartError::Shards)?;
         let shards = Arc::new(shards);
         let publisher = Publisher::new(hub.clone(), limits.max_event_bytes, limits.max_publishes);
-        let usage = hub.clone();
         let replica: Arc<str> = name().into();
         let websockets = WebSocketCounters::default();
+        let (streams, requests) = (StreamCounters::default(), Requests::default());
         let metrics = Metrics::new(
             &counters,
-            move || usage.usage(),
+            &streams,
+            hub.clone(),
             shards.clone(),
-            hub.log().clone(),
             connections.clone(),
             &publisher,
             Budgets {
@@ -159,6 +161,7 @@ impl App {
             },
         )
         .with_websockets(&websockets)
+        .with_requests(&requests)
         .with_credentials(credentials.refused())
         .with_name(&replica);
         let ending = watch::Sender::new(None);
@@ -174,6 +177,8 @@ impl App {
             ending: ending.subscribe(),
             watch: watch.clone(),
             metrics: Arc::new(metrics),
+            stream_counters: streams,
+            requests_answered: requests,
             replica,
             max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,

@@ -33,11 +33,11 @@ pub(crate) use websocket::max_message;
 use crate::auth::Access;
 use crate::config::{StreamSettings, WebSocketSettings};
 use crate::hub::{Hub, Shards};
-use crate::metrics::WebSocketCounters;
+use crate::metrics::{self, Requests, StreamCounters, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
 use access::Callers;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Path, Query, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
@@ -67,6 +67,8 @@ pub(crate) struct Service {
     pub(crate) ending: Ending,
     pub(crate) watch: Watch,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
+    pub(crate) stream_counters: StreamCounters,
+    pub(crate) requests_answered: Requests,
     /// Its name among the replicas.
     pub(crate) replica: Arc<str>,
     pub(crate) max_streams: usize,
@@ -105,6 +107,7 @@ pub(crate) fn router(service: Service) -> Router {
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it
         .layer(from_fn_with_state(callers, access::guard))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(service.requests_answered.clone(), count))
         .with_state(service)
 }
 
@@ -137,6 +140,21 @@ async fn method_not_allowed(uri: Uri) -> Problem {
         false => format!("`{path}` is read with GET; events are published to `/feeds/{{name}}`"),
     };
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+/// Counts a request by its route.
+async fn count(
+    State(requests): State<Requests>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let route: Option<MatchedPath> = request.extensions().get().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let request = metrics::Request::new(route, &method, response.status());
+    requests.get_or_create(&request).inc();
+    response
 }
 
 /// What holds for the answers of all routes.

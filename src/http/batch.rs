@@ -3,10 +3,12 @@
 use super::body::{Whole, read};
 use super::line::{Line, Members};
 use super::problem::Problem;
-use super::publish::{receipt, text};
+use super::publish::{receipt, text, trace};
 use super::server::Cut;
 use super::{Params, Service};
 use crate::auth::Caller;
+use crate::event::Trace;
+use crate::metrics::Way;
 use crate::publish::Publisher;
 use axum::Extension;
 use axum::body::Body;
@@ -46,12 +48,26 @@ pub(super) async fn many(
     let max = service.max_batch_bytes;
     let body = read(&service, &headers, body, max, "a batch").await?;
     let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
-    tokio::spawn(publish_lines(service.publisher, caller, body, answer));
+    let batch = Batch {
+        publisher: service.publisher,
+        caller,
+        trace: trace(&headers),
+    };
+    tokio::spawn(publish_lines(batch, body, answer));
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(ReceiverStream::new(results)),
     )
         .into_response())
+}
+
+/// What all lines have in common.
+#[derive(Clone)]
+struct Batch {
+    publisher: Publisher,
+    caller: Caller,
+    /// The trace of those that name none.
+    trace: Option<Box<Trace>>,
 }
 
 /// A line's result, or why none comes any more.
@@ -105,9 +121,9 @@ impl Answer {
 
 /// Publishes lines for as long as somebody takes their results. A line begins once there is a place for its
 /// result, so that none that is under way has to wait for the client.
-async fn publish_lines(publisher: Publisher, caller: Caller, body: Whole, answer: Answer) {
+async fn publish_lines(batch: Batch, body: Whole, answer: Answer) {
     let Whole { bytes, share } = body;
-    let pipeline = PIPELINE.min(publisher.max_publishes()).max(1);
+    let pipeline = PIPELINE.min(batch.publisher.max_publishes()).max(1);
     let gone = answer.results.clone();
     let places = unfold((lines(bytes), answer), async |(mut lines, mut answer)| {
         let line = lines.next()?;
@@ -116,7 +132,7 @@ async fn publish_lines(publisher: Publisher, caller: Caller, body: Whole, answer
     });
     let publish = places
         .map(|(line, place)| {
-            let published = publish_line(publisher.clone(), caller.clone(), line);
+            let published = publish_line(batch.clone(), line);
             published.map(|result| (place, result))
         })
         .buffered(pipeline)
@@ -147,14 +163,20 @@ fn lines(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
     .filter(|line| !line.trim_ascii().is_empty())
 }
 
-async fn publish_line(publisher: Publisher, caller: Caller, line: Bytes) -> String {
+async fn publish_line(batch: Batch, line: Bytes) -> String {
+    let Batch {
+        publisher,
+        caller,
+        trace,
+    } = batch;
     let read = Members::parse(&line, WHAT)
         .and_then(Line::read)
         .and_then(|line| line.message(WHAT));
     let published = match read {
-        Ok((message, key)) => {
-            let published = publisher.publish(&caller, message, key).await;
-            published.map_err(Problem::from)
+        Ok((mut message, key)) => {
+            message.trace = message.trace.or(trace);
+            let published = publisher.publish(Way::Batch, &caller, message, key);
+            published.await.map_err(Problem::from)
         }
         Err(problem) => Err(problem),
     };

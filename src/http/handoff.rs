@@ -7,6 +7,7 @@
 
 use super::stall::Stall;
 use crate::hub::forget_unsent;
+use crate::metrics::Fate;
 use bytes::Bytes;
 use http_body::Frame;
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use socket2::SockRef;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
@@ -36,12 +38,18 @@ pub(super) struct Slot(Arc<Wish>);
 struct Wish {
     armed: AtomicBool,
     take: Mutex<Option<Take>>,
+    fate: Fate,
 }
 
 impl Slot {
     fn arm(&self, take: Take) {
         *self.0.take.lock() = Some(take);
         self.0.armed.store(true, Release);
+    }
+
+    /// What tells whether the connection's client has stalled.
+    pub(super) fn fate(&self) -> Fate {
+        self.0.fate.clone()
     }
 
     fn taken(&self) -> Option<Take> {
@@ -114,6 +122,12 @@ impl Socket {
         }
     }
 
+    /// The other end, if there is one still.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        let (stream, _) = self.inner.as_ref()?;
+        stream.peer_addr().ok()
+    }
+
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         match &mut self.inner {
             Some((stream, _)) => Ok(Pin::new(stream)),
@@ -152,6 +166,7 @@ impl Socket {
         let written = again(SockRef::from(&*self.stream()?));
         if is_full(&written) {
             self.stall.count.inc();
+            self.slot.0.fate.stalled();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.full = None;

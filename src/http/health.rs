@@ -5,6 +5,7 @@ use super::examples::examples;
 use super::problem::Problem;
 use super::{Params, Service};
 use crate::hub::Status;
+use crate::metrics::TextForm;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
@@ -68,12 +69,15 @@ impl Readiness {
     }
 }
 
-pub(super) async fn metrics(State(service): State<Service>) -> Response {
-    let kind = [(
-        header::CONTENT_TYPE,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    )];
-    (kind, service.metrics.text()).into_response()
+/// In OpenMetrics' form where that is asked for, and otherwise in the one that every Prometheus reads.
+pub(super) async fn metrics(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let form = TextForm::wanted(&headers);
+    let head = [
+        (header::CONTENT_TYPE, form.content_type()),
+        (header::VARY, "Accept"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (head, service.metrics.text_in(form)).into_response()
 }
 
 /// What the server is, and what it lets everyone try: as text, and for browsers as a page.

@@ -208,11 +208,8 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
     type Future = Oneshot<Router, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(self.slot.clone());
-        }
         if request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(self.slot.clone());
             request.extensions_mut().insert(self.cut.clone());
         }
         self.router.clone().oneshot(request)

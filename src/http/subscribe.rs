@@ -6,9 +6,10 @@ use super::negotiate::Media;
 use super::poll;
 use super::problem::Problem;
 use super::stream::Stream;
-use super::{Name, Params, Service};
+use super::{Name, Params, Service, Watch};
 use crate::auth::Caller;
 use crate::hub::{Handed, Joined, Refusal, Term};
+use crate::metrics::{self, Kind, OpenStream, Transport};
 use crate::wire::{self, Closing, Form};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
@@ -18,6 +19,7 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use std::convert::Infallible;
+use std::net::TcpStream;
 
 const REFUSED: HeaderName = HeaderName::from_static("tidings-refused");
 
@@ -83,9 +85,14 @@ async fn subscribe(
     };
     caller.subscribe(&asked.patterns)?;
     let term = caller.expires().map(Term::new);
+    let who = metrics::Reader {
+        patterns: Some(asked.patterns.clone()),
+        subject: caller.subject().map(Box::from),
+        peer: None,
+    };
     match asked.answer {
-        Answer::Stream(form) => stream(service, way, asked, form, term).await,
-        Answer::Page(page) => poll::answer(service, way.version, asked, page, headers, term).await,
+        Answer::Stream(form) => stream(service, way, asked, form, term, who).await,
+        Answer::Page(page) => poll::answer(service, way, asked, page, headers, term, who).await,
     }
 }
 
@@ -95,6 +102,7 @@ async fn stream(
     asked: Asked,
     form: Form,
     term: Option<Term>,
+    who: metrics::Reader,
 ) -> Result<Response, Problem> {
     if let Some(end) = *service.ending.borrow() {
         let mut response = refuse(service, &asked, form, end.reason);
@@ -104,11 +112,38 @@ async fn stream(
         return Ok(response);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => Ok(opened(form, body(service, joined, form, way, term))),
+        Ok(joined) => {
+            let open = way.open(service, form.into(), who);
+            Ok(opened(form, body(service, joined, form, way, term, open)))
+        }
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
             Ok(refuse(service, &asked, form, closing(&refusal)))
         }
+    }
+}
+
+impl Way {
+    /// A stream that begins now, as it is counted.
+    pub(super) fn open(
+        &self,
+        service: &Service,
+        transport: Transport,
+        who: metrics::Reader,
+    ) -> OpenStream {
+        let kind = Kind {
+            transport,
+            protocol: self.version.into(),
+        };
+        let mut open = OpenStream::new(&service.stream_counters, kind, who);
+        let fate = self.slot.as_ref().map(Slot::fate);
+        open.heed(fate.unwrap_or_default());
+        open
+    }
+
+    /// Who looks after it. Over HTTP/1 the connection's socket shows who takes nothing.
+    pub(super) fn watch<'a>(&self, service: &'a Service) -> Option<&'a Watch> {
+        (self.version == Version::HTTP_2).then_some(&service.watch)
     }
 }
 
@@ -124,23 +159,36 @@ impl<S: Sync> FromRequestParts<S> for Way {
 }
 
 /// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.
-fn body(service: &Service, joined: Joined, form: Form, way: Way, term: Option<Term>) -> Body {
-    let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
+fn body(
+    service: &Service,
+    joined: Joined,
+    form: Form,
+    way: Way,
+    term: Option<Term>,
+    mut open: OpenStream,
+) -> Body {
+    let watch = way.watch(service);
+    // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
+    let hands_off = way.version == Version::HTTP_11 && !service.shards.is_empty();
+    let Some(slot) = way.slot.filter(|_| hands_off) else {
         let ending = service.ending.clone();
-        let stream = Stream::new(joined, form, service.streams, ending, term);
+        let fate = open.fate();
+        let stream = Stream::new(joined, form, service.streams, ending, term, open);
         let pieces = stream.into_pieces();
-        return match way.version {
-            Version::HTTP_2 => Body::new(service.watch.body(pieces)),
-            _ => Body::from_stream(pieces.map(Ok::<_, Infallible>)),
+        return match watch {
+            Some(watch) => Body::new(watch.body(pieces, fate)),
+            None => Body::from_stream(pieces.map(Ok::<_, Infallible>)),
         };
     };
     let first = wire::opening(form, service.streams.retry(), Some(&joined.opening));
+    open.delivered(0, first.len() as u64);
     let shards = service.shards.clone();
     Body::new(handoff::Body::new(
         first.into(),
         slot,
         move |stream, permit| match stream.into_std() {
             Ok(socket) => shards.serve(Handed {
+                open: with_peer(open, &socket),
                 socket,
                 told: joined.opening.parse().ok(),
                 reader: joined.reader,
@@ -154,6 +202,11 @@ fn body(service: &Service, joined: Joined, form: Form, way: Way, term: Option<Te
             }
         },
     ))
+}
+
+fn with_peer(mut open: OpenStream, socket: &TcpStream) -> OpenStream {
+    open.is_with(|| socket.peer_addr().ok());
+    open
 }
 
 pub(super) fn closing(refusal: &Refusal) -> Closing {

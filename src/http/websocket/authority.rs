@@ -51,6 +51,14 @@ impl Authority {
         Self::Known(caller, term)
     }
 
+    /// His subject, if it is known.
+    pub(super) fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Known(caller, _) => caller.subject(),
+            Self::Awaited(_) => None,
+        }
+    }
+
     /// Who it is, if that is known.
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
         match self {

@@ -11,7 +11,7 @@ use crate::http::Service;
 use crate::http::problem::Problem;
 use crate::hub::Due;
 use crate::log::{Ask, Reply, RequestError};
-use crate::metrics::{Counted, RequestFailure};
+use crate::metrics::{Counted, RequestFailure, Way};
 use crate::publish::{BodyBudget, Share};
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use http::StatusCode;
@@ -114,10 +114,13 @@ impl Connection {
         };
         let share = share_of(&self.service.bodies, bytes)?;
         message.connection = Some((*self.id).into());
+        message.trace = message.trace.or_else(|| self.trace.clone());
         let publisher = self.service.publisher.clone();
         let reference = reference.clone();
         let published = async move {
-            let published = publisher.publish(&caller, message, idempotency_key).await;
+            let published = publisher
+                .publish(Way::WebSocket, &caller, message, idempotency_key)
+                .await;
             drop(share);
             let answer = match published {
                 Ok(published) => answer::published(&reference, &published),
@@ -148,6 +151,7 @@ impl Connection {
             connection: (*self.id).into(),
             sender,
             content_type: request.content_type,
+            trace: request.trace.or_else(|| self.trace.clone()),
             data: request.data,
             timeout: request.timeout,
         };
