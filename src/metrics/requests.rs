@@ -29,6 +29,7 @@ impl Request {
             method: match *method {
                 Method::GET => "GET",
                 Method::POST => "POST",
+                Method::DELETE => "DELETE",
                 _ => "other",
             },
             status: match status.as_u16() / 100 {

@@ -3,10 +3,13 @@
 mod counts;
 mod stated;
 
+use crate::auth::{bearer, token};
 use crate::call::get;
 use crate::nats_server::{NatsServer, Version};
+use crate::raw::Raw;
 use crate::replica::{Replica, within};
 use crate::sse::Stream;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
@@ -14,9 +17,12 @@ use tokio::process::Command;
 
 const OPEN: [(&str, &str); 1] = [("accept", "application/openmetrics-text")];
 
-/// The metrics in the older form.
+/// The metrics in the older form, as operators see them.
 async fn metrics(replica: &Replica) -> String {
-    get(replica, "/metrics", &[]).await.text
+    let shown = bearer(&token(&json!({"tidings": {"admin": true}})));
+    let answer = get(replica, "/metrics", &[("authorization", &shown)]).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.text
 }
 
 /// The sum of a metric's samples whose labels hold all of these; nothing of it is 0.
@@ -110,6 +116,10 @@ async fn all() -> Vec<String> {
         counts::provoke(&replica).await;
         all.push(metrics(&replica).await);
     }
+    let replica = Replica::with_tls(&[]).await;
+    let plaintext = Raw::get(&replica, "/").await.head().await;
+    assert!(plaintext.status.contains("400"), "{}", plaintext.status);
+    all.push(metrics(&replica).await);
     all
 }
 

@@ -18,7 +18,7 @@ pub(super) async fn open(more: &[&str]) -> Replica {
         "--anonymous-publish=>",
         "--anonymous-request=>",
         "--jwt-key=0123456789abcdef0123456789abcdef",
-        "--jwt-audience=x",
+        "--jwt-audience=tidings-test",
     ];
     Replica::start(&[&all, more].concat()).await
 }
