@@ -1,9 +1,10 @@
 //! A socket that was handed off.
 
+use super::Handed;
 use super::wheel::Tick;
 use crate::clients::{Permit, Seat};
 use crate::event::Position;
-use crate::hub::{Place, Term};
+use crate::hub::{Place, Reader, Term};
 use crate::metrics::OpenStream;
 use crate::wire::{Closing, Form};
 use bytes::Bytes;
@@ -58,33 +59,26 @@ pub(super) enum Written {
 }
 
 impl Conn {
-    pub(super) fn new(
-        socket: TcpStream,
-        form: Form,
-        told: Option<Position>,
-        term: Option<Term>,
-        seat: Seat,
-        open: OpenStream,
-        place: Place,
-        permit: Permit,
-    ) -> Self {
-        Self {
-            socket,
-            form,
+    /// The connection that was handed over, and its reader.
+    pub(super) fn new(handed: Handed) -> (Self, Reader) {
+        let conn = Self {
+            socket: TcpStream::from_std(handed.socket),
+            form: handed.form,
             group: u32::MAX,
             at: 0,
             left: VecDeque::new(),
-            told,
+            told: handed.told,
             spoke: 0,
             took: 0,
             due: 0,
-            term,
+            term: handed.term,
             ending: None,
-            open,
-            seat,
-            _place: place,
-            _permit: permit,
-        }
+            open: handed.open,
+            seat: handed.seat,
+            _place: handed.place,
+            _permit: handed.permit,
+        };
+        (conn, handed.reader)
     }
 
     /// Writes as much as the socket takes. Nothing may be left over from before.

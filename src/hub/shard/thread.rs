@@ -12,7 +12,6 @@ use crate::hub::signal::{Notices, Part, heartbeat};
 use crate::hub::{End, Shared};
 use crate::metrics::{CLIENT, STALLED};
 use crate::wire::{self, Chunk, Closing, Form, LAST_CHUNK};
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use slab::Slab;
@@ -193,20 +192,9 @@ impl Shard {
 /// Connections come and go.
 impl Shard {
     fn admit(&mut self, handed: Handed) {
-        let Handed {
-            socket,
-            reader,
-            place,
-            permit,
-            form,
-            told,
-            term,
-            seat,
-            open,
-        } = handed;
-        self.noted |= open.is_noted();
-        let socket = TcpStream::from_std(socket);
-        let conn = Conn::new(socket, form, told, term, seat, open, place, permit);
+        self.noted |= handed.open.is_noted();
+        let form = handed.form;
+        let (conn, reader) = Conn::new(handed);
         let id = self.conns.insert(conn);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = &mut self.conns[id].socket;
@@ -228,13 +216,7 @@ impl Shard {
         let group = self.alone(id, reader, form);
         self.advance(group);
         // Likewise.
-        if self
-            .conns
-            .get(id)
-            .is_some_and(|conn| conn.seat.is_revoked())
-        {
-            self.end(id, Closing::Revoked);
-        }
+        self.end_if_revoked(id);
     }
 
     /// Puts a connection that no group has into one of its own.
@@ -304,10 +286,13 @@ impl Shard {
 
     /// Ends those whose subject was revoked.
     fn end_revoked(&mut self) {
-        let all = self.conns.iter();
-        let ended = all.filter(|(_, conn)| conn.seat.is_revoked() && conn.ending.is_none());
-        let ended: Vec<usize> = ended.map(|(id, _)| id).collect();
-        for conn in ended {
+        let all: Vec<usize> = self.conns.iter().map(|(id, _)| id).collect();
+        all.into_iter().for_each(|conn| self.end_if_revoked(conn));
+    }
+
+    fn end_if_revoked(&mut self, conn: usize) {
+        let known = self.conns.get(conn);
+        if known.is_some_and(|known| known.seat.is_revoked() && known.ending.is_none()) {
             self.end(conn, Closing::Revoked);
         }
     }
