@@ -40,7 +40,7 @@ pub(super) fn page_headers() -> HeaderMap {
 }
 
 /// Path, media type and content.
-const ASSETS: [(&str, &str, &str); 20] = [
+const ASSETS: [(&str, &str, &str); 21] = [
     ("/tidings.js", JS, include_str!("../../static/tidings.js")),
     (
         "/tidings-upstream.js",
@@ -56,6 +56,11 @@ const ASSETS: [(&str, &str, &str); 20] = [
         "/websocket.md",
         TEXT,
         include_str!("../../static/websocket.md"),
+    ),
+    (
+        "/openapi.json",
+        "application/json",
+        include_str!("../../static/openapi.json"),
     ),
     ("/style.css", CSS, include_str!("../../static/style.css")),
     (

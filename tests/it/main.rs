@@ -45,6 +45,7 @@ mod metrics;
 mod model;
 mod moves;
 mod nats_faults;
+mod openapi;
 mod outages;
 mod poll;
 mod publish;
