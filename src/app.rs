@@ -1,5 +1,9 @@
 //! The composition root: a whole replica, from its settings to its end.
 
+mod reload;
+
+pub use reload::{RELOADABLE, Reload};
+
 use crate::auth::{Access, AuthError};
 use crate::clients::{Proxies, Rates, SeatLimits, Seats};
 use crate::config::{
@@ -11,11 +15,14 @@ use crate::http::{
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Bounded, Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
+use crate::metrics::{
+    Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, WebSocketCounters,
+};
 use crate::publish::{BodyBudget, Publisher};
 use crate::revoke::Revoker;
 use crate::wire::Closing;
 use axum::Router;
+use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,7 +34,8 @@ use tokio::sync::{Semaphore, watch};
 #[derive(Debug)]
 pub struct App {
     server: Server,
-    router: Router,
+    router: Arc<RwLock<Router>>,
+    reload: Reload,
     hub: Hub,
     shards: Arc<Shards>,
     ending: watch::Sender<Option<End>>,
@@ -119,7 +127,7 @@ impl App {
         let address = settings.listen.listen;
         let limits = settings.limits;
         let memory = settings.memory;
-        let access = Arc::new(access(&settings)?);
+        let access = Arc::new(access(&settings, address)?);
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
         let connections = Connections::new(limits.max_connections);
@@ -164,6 +172,7 @@ impl App {
             log: hub.log().clone(),
             ended: Counter::default(),
         };
+        let reloads = Reloads::new();
         let metrics = Metrics::new(
             &counters,
             move || usage.usage(),
@@ -186,12 +195,14 @@ impl App {
             revoked: &revoker.ended,
         })
         .with_credentials(credentials.refused())
+        .with_reloads(&reloads)
         .with_name(&replica);
         let ending = watch::Sender::new(None);
         let service = Service {
             publisher,
             hub: hub.clone(),
             access: access.clone(),
+            renewing: Arc::new(RwLock::new(credentials.clone())),
             credentials,
             shards: shards.clone(),
             streams: settings.streams,
@@ -218,9 +229,11 @@ impl App {
             messages,
             requests: Arc::new(Semaphore::new(limits.max_publishes)),
         };
+        let router = Arc::new(RwLock::new(router(service.clone())));
         Ok(Self {
             server,
-            router: router(service),
+            reload: Reload::new(service, router.clone(), address, reloads),
+            router,
             hub,
             shards,
             ending,
@@ -240,6 +253,11 @@ impl App {
     /// Its hub.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What changes its settings while it runs.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// What everyone may do.
@@ -395,7 +413,7 @@ fn memory_limits(memory: &MemorySettings) -> MemoryLimits {
 
 /// What those may do of whom nothing is known: what is meant for everyone, or else, without authentication, all on this
 /// machine alone.
-fn access(settings: &Settings) -> Result<Access, StartError> {
+fn access(settings: &Settings, address: SocketAddr) -> Result<Access, StartError> {
     let listen = &settings.listen;
     let anonymous = [
         &listen.anonymous_subscribe,
@@ -409,9 +427,9 @@ fn access(settings: &Settings) -> Result<Access, StartError> {
             request: listen.anonymous_request.clone(),
         });
     }
-    match (settings.auth.is_given(), listen.listen.ip().is_loopback()) {
+    match (settings.auth.is_given(), address.ip().is_loopback()) {
         (true, _) => Ok(Access::Nothing),
         (false, true) => Ok(Access::Local),
-        (false, false) => Err(StartError::Exposed(listen.listen)),
+        (false, false) => Err(StartError::Exposed(address)),
     }
 }

@@ -3,11 +3,13 @@
 mod credentials;
 mod limits;
 mod log;
+mod reloads;
 mod replica;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
 pub use limits::Bounded;
+pub use reloads::Reloads;
 pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a server may take to accept a connection.
@@ -30,7 +31,7 @@ pub(super) struct Remote {
     )]
     url: Url,
 
-    /// A token or an API key to show. Better given as a variable than on the command line.
+    /// A token or an API key to show. Better given as a file than on the command line.
     #[arg(
         long,
         env = "TIDINGS_TOKEN",
@@ -38,6 +39,15 @@ pub(super) struct Remote {
         hide_env_values = true
     )]
     token: Option<Secret>,
+
+    /// A file with the same.
+    #[arg(
+        long,
+        env = "TIDINGS_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token"
+    )]
+    token_file: Option<PathBuf>,
 }
 
 /// What is read of an RFC 9457 problem.
@@ -56,7 +66,11 @@ impl Remote {
         if self.is_local() {
             client = client.no_proxy();
         }
-        if let Some(token) = &self.token {
+        let token = match (&self.token, &self.token_file) {
+            (None, Some(path)) => Some(Secret::read(path)?),
+            (token, _) => token.clone(),
+        };
+        if let Some(token) = &token {
             client = client.default_headers(authorization(token)?);
         }
         client.build().context("no HTTP client can be made")
@@ -150,7 +164,12 @@ mod tests {
 
     fn feeds(url: &str, feed: Option<&str>) -> String {
         let url = parse_url(url).unwrap();
-        Remote { url, token: None }.feeds(feed).into()
+        let remote = Remote {
+            url,
+            token: None,
+            token_file: None,
+        };
+        remote.feeds(feed).into()
     }
 
     #[test]

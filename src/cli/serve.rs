@@ -1,18 +1,20 @@
 //! `tidings serve`.
 
-use super::{Cli, Serve, environment};
+use super::reload::{Reloader, SetFilter, tell_init};
+use super::{Cli, Given, Serve, environment};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
 use clap::CommandFactory;
+use sd_notify::NotifyState;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
-    start_log(&serve.log)?;
+pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> {
+    let set_filter = start_log(&serve.log)?;
     if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
         tracing::warn!("{warning}");
     }
@@ -24,33 +26,55 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         Err(StartError::Auth(error)) => return Ok(wrong(&error)),
         Err(error) => return Err(error.into()),
     };
-    say_hello(&app, &nats, folder.as_deref())?;
+    // Before anyone is told that it is there.
     let mut signals = Signals::new()?;
+    say_hello(&app, &nats, folder.as_deref())?;
+    let mut reloader = Reloader {
+        given,
+        reload: app.reload(),
+        set_filter,
+    };
+    // It listens: what comes before its log was reached is told to come back.
+    tell_init(&[NotifyState::Ready]);
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let running = tokio::spawn(app.run(async {
         // An error is the sender gone, which also means to stop.
         stopped.await.unwrap_or(Shutdown::AtOnce)
     }));
-    let shutdown = signals.next().await;
+    let shutdown = loop {
+        match signals.next().await {
+            Signal::Reload => reloader.run(),
+            Signal::End(shutdown) => break shutdown,
+        }
+    };
+    tell_init(&[NotifyState::Stopping]);
     tracing::info!("told to end; a second signal ends it at once");
     // It is there to hear of it, unless it has panicked, which comes next.
     let _ = stop.send(shutdown);
     tokio::select! {
         ended = running => ended?,
-        _ = signals.next() => anyhow::bail!("ended at once, on a second signal"),
+        () = signals.end() => anyhow::bail!("ended at once, on a second signal"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_log(filter: &str) -> anyhow::Result<()> {
-    // It logs whole messages, and tokens come in them.
-    let filter = EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Starts to log, and returns what changes the filter.
+fn start_log(filter: &str) -> anyhow::Result<SetFilter> {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter_of(filter)?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .init();
-    Ok(())
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    Ok(Box::new(move |filter| {
+        Ok(handle.reload(filter_of(filter)?)?)
+    }))
+}
+
+fn filter_of(text: &str) -> anyhow::Result<EnvFilter> {
+    // It logs whole messages, and tokens come in them.
+    Ok(EnvFilter::try_new(text)?.add_directive("tungstenite=info".parse()?))
 }
 
 /// A filter for what is logged. A word alone that is no level would be a target, and silence all others.
@@ -107,10 +131,20 @@ fn audience(access: &Access) -> &'static str {
     }
 }
 
-/// SIGINT and SIGTERM.
+/// What a signal says.
+enum Signal {
+    /// Read the settings again.
+    Reload,
+    /// End.
+    End(Shutdown),
+}
+
+/// SIGINT, SIGTERM and SIGHUP.
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hangup: unix::Signal,
+    on_terminal: bool,
 }
 
 impl Signals {
@@ -118,14 +152,26 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            on_terminal: std::io::stderr().is_terminal(),
         })
     }
 
     /// The next signal: a person who presses Ctrl-C waits for the end, and who sends SIGTERM has others to go on.
-    async fn next(&mut self) -> Shutdown {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Shutdown::AtOnce,
-            _ = self.terminate.recv() => Shutdown::Spread,
+            _ = self.interrupt.recv() => Signal::End(Shutdown::AtOnce),
+            _ = self.terminate.recv() => Signal::End(Shutdown::Spread),
+            // A terminal that is closed says so by SIGHUP too, and is none any more.
+            _ = self.hangup.recv() => match self.on_terminal && !std::io::stderr().is_terminal() {
+                true => Signal::End(Shutdown::AtOnce),
+                false => Signal::Reload,
+            },
         }
+    }
+
+    /// Waits for one that says to end.
+    async fn end(&mut self) {
+        while let Signal::Reload = self.next().await {}
     }
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use parking_lot::RwLock;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -122,8 +123,13 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until told to drain, and returns when every connection has ended.
-    pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
+    /// Serves until told to drain, and returns when every connection has ended. Each request is served by the router that
+    /// there is when it comes.
+    pub(crate) async fn serve(
+        self,
+        router: Arc<RwLock<Router>>,
+        mut drain: watch::Receiver<Drain>,
+    ) {
         let builder = builder(&self.bounds);
         let graceful = GracefulShutdown::new();
         loop {
@@ -261,7 +267,7 @@ fn refuse(socket: &TcpStream, full: &Full) {
 /// The routes as one connection sees them.
 #[derive(Clone)]
 struct Routes {
-    router: Router,
+    router: Arc<RwLock<Router>>,
     peer: Peer,
     slot: Slot,
     cut: Cut,
@@ -281,7 +287,8 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
             request.extensions_mut().insert(self.cut.clone());
         }
         request.extensions_mut().insert(self.peer);
-        self.router.clone().oneshot(request)
+        let router = self.router.read().clone();
+        router.oneshot(request)
     }
 }
 

@@ -16,8 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidings::auth::Permissions;
 use tidings::auth::api_key::ApiKey;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const AUDIENCE: &str = "tidings-test";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const AUDIENCE: &str = "tidings-test";
 /// How long a token holds beyond its `exp`, in seconds.
 const LEEWAY: u64 = 30;
 
@@ -32,7 +32,7 @@ pub(crate) fn token(claims: &Value) -> String {
     signed(claims, SECRET, Algorithm::HS256)
 }
 
-fn signed(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
+pub(crate) fn signed(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
     let mut all = json!({"sub": "ann", "aud": AUDIENCE, "exp": now() + 600});
     let given = claims.as_object().expect("an object").clone();
     all.as_object_mut().expect("an object").extend(given);
@@ -50,7 +50,7 @@ pub(crate) fn short() -> String {
     token(&json!({"tidings": below_a(), "exp": now() + 2 - LEEWAY}))
 }
 
-fn below_a() -> Value {
+pub(crate) fn below_a() -> Value {
     json!({"subscribe": ["a.>"], "publish": ["a.>"], "request": ["a.>"]})
 }
 

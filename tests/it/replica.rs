@@ -3,7 +3,7 @@
 use clap::Parser;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidings::app::{App, Shutdown};
+use tidings::app::{App, Reload, Shutdown};
 use tidings::config::Settings;
 use tidings::event::Position;
 use tidings::hub::{Hub, Status};
@@ -17,6 +17,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     hub: Hub,
+    reload: Reload,
     stop: Option<oneshot::Sender<Shutdown>>,
     running: JoinHandle<()>,
 }
@@ -69,11 +70,13 @@ impl Replica {
         let app = App::bind(settings(arguments)).expect("a replica");
         let address = app.local_addr().expect("its address");
         let hub = app.hub().clone();
+        let reload = app.reload();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async { stopped.await.unwrap_or(Shutdown::AtOnce) }));
         Self {
             address,
             hub,
+            reload,
             stop: Some(stop),
             running,
         }
@@ -81,6 +84,10 @@ impl Replica {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    pub(crate) fn reload(&self) -> &Reload {
+        &self.reload
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
