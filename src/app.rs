@@ -4,7 +4,7 @@ mod reload;
 
 pub use reload::{RELOADABLE, Reload};
 
-use crate::auth::{Access, AuthError};
+use crate::auth::{Access, AuthError, Authenticator};
 use crate::clients::{Proxies, Rates, SeatLimits, Seats};
 use crate::config::{
     ClientSettings, DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings,
@@ -362,6 +362,23 @@ fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
     }
 }
 
+/// Refuses settings that contradict each other. Begins to fetch an issuer's keys, for which it needs a tokio runtime.
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    let access = access(settings, settings.listen.listen)?;
+    Authenticator::new(&settings.auth, &access)?;
+    body_budget(&settings.limits)?;
+    check_data(&settings.data, settings.limits.max_event_bytes)
+}
+
+/// Refuses a log on disk that would not hold an event.
+fn check_data(data: &DataSettings, event: usize) -> Result<(), StartError> {
+    let bytes = data.limits(0).bytes;
+    match data.folder.is_some() && bytes / 2 < event as u64 {
+        true => Err(StartError::DataBytes { bytes, event }),
+        false => Ok(()),
+    }
+}
+
 fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     let bytes = limits.publish_bytes;
     let body = limits.max_batch_bytes.max(limits.max_event_bytes);
@@ -389,12 +406,9 @@ fn log(
     memory: &MemorySettings,
     max_event_bytes: usize,
 ) -> Result<Log, StartError> {
+    check_data(&data, max_event_bytes)?;
     let disk = data.limits(memory.memory_keys);
     if let Some(folder) = data.folder {
-        if disk.bytes / 2 < max_event_bytes as u64 {
-            let (bytes, event) = (disk.bytes, max_event_bytes);
-            return Err(StartError::DataBytes { bytes, event });
-        }
         return Ok(Log::Disk(DiskLog::open(folder, disk)?));
     }
     match nats.servers.is_empty() {

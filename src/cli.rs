@@ -2,6 +2,7 @@
 
 mod bench;
 mod config;
+mod doctor;
 mod environment;
 mod file;
 mod given;
@@ -32,6 +33,7 @@ Examples:
   tidings publish orders.eu '{\"n\":1}'          publishes an event
   tidings tail 'orders.>'                      follows feeds
   tidings verify                               tries whether anything is lost
+  tidings doctor                               looks at this machine, and says what to change
   tidings token --jwt-key-file F --sub ann     makes a token to develop with
 
 Quote patterns and URLs: zsh expands `*`, and every shell redirects on `>`.
@@ -63,6 +65,8 @@ enum Command {
     Serve(Box<Serve>),
     /// Prints the settings that a server would have, and where each comes from, without the secrets.
     Config(Box<Serve>),
+    /// Looks at this machine, the settings and the way to a server, and says what to change.
+    Doctor(Box<doctor::Doctor>),
     /// Publishes one event, and prints its id.
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
@@ -140,6 +144,7 @@ impl Cli {
                 std::io::stdout().write_all(text.as_bytes())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Some(Command::Doctor(doctor)) => doctor.run(&self.given.told).await,
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
             Some(Command::Bench(bench)) => bench.run().await,

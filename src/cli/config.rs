@@ -18,6 +18,7 @@ pub(super) struct Told {
     values: Vec<OsString>,
     shown: String,
     source: String,
+    is_secret: bool,
 }
 
 /// Without its values, which may be secret.
@@ -52,6 +53,7 @@ pub(super) fn told(command: &Command, matches: &ArgMatches, places: &Places) -> 
             name: name.to_owned(),
             shown: shown(option, &values),
             values,
+            is_secret: option.is_hide_env_values_set(),
             source: source.unwrap_or_else(|| "not given".to_owned()),
         })
     });
@@ -67,6 +69,16 @@ pub(super) fn changed<'a>(before: &[Told], now: &'a [Told]) -> Vec<&'a str> {
 }
 
 impl Told {
+    /// As it was given.
+    pub(super) fn values(&self) -> impl Iterator<Item = &OsString> {
+        self.values.iter()
+    }
+
+    /// Whether it is secret, and in the file of settings.
+    pub(super) fn is_secret_in_file(&self) -> bool {
+        self.is_secret && self.source.contains(':')
+    }
+
     /// A line of `tidings config`.
     pub(super) fn line(&self) -> String {
         let Self {

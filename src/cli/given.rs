@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The commands that take the settings of a server, beside none.
-const OF_SERVER: [&str; 2] = ["serve", "config"];
+const OF_SERVER: [&str; 3] = ["serve", "config", "doctor"];
 
 /// Where in a file settings are that count, by the options' long names.
 pub(super) type Places = HashMap<String, Place>;

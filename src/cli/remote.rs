@@ -57,6 +57,15 @@ struct Problem {
 }
 
 impl Remote {
+    /// The server at `url`, with what is to be shown to it.
+    pub(super) fn new(url: Url, token: Option<Secret>, token_file: Option<PathBuf>) -> Self {
+        Self {
+            url,
+            token,
+            token_file,
+        }
+    }
+
     /// A client for it. A server on this machine is reached directly, whatever proxy is set.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let mut client = Client::builder()
@@ -164,12 +173,7 @@ mod tests {
 
     fn feeds(url: &str, feed: Option<&str>) -> String {
         let url = parse_url(url).unwrap();
-        let remote = Remote {
-            url,
-            token: None,
-            token_file: None,
-        };
-        remote.feeds(feed).into()
+        Remote::new(url, None, None).feeds(feed).into()
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> 
     if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
         tracing::warn!("{warning}");
     }
+    raise_open_files();
     let nats = serve.settings.nats.shown_servers();
     let folder = serve.settings.data.folder.clone();
     let app = match App::bind(serve.settings) {
@@ -56,6 +57,13 @@ pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> 
         () = signals.end() => anyhow::bail!("ended at once, on a second signal"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has as many files open as the system lets this process have: one for each connection.
+fn raise_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
 }
 
 /// Starts to log, and returns what changes the filter.

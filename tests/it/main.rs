@@ -28,6 +28,7 @@ mod config;
 mod conformance;
 mod connections;
 mod disk;
+mod doctor;
 mod drain;
 mod exact;
 mod examples;
