@@ -72,6 +72,8 @@ fn start_log(filter: &str) -> anyhow::Result<SetFilter> {
         .with_env_filter(filter_of(filter)?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would say so on standard error, and panic where that can't be written to.
+        .log_internal_errors(false)
         .with_filter_reloading();
     let handle = log.reload_handle();
     log.init();

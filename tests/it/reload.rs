@@ -225,6 +225,23 @@ async fn an_init_system_is_told_when_it_is_ready_reads_its_settings_and_ends() {
     assert_eq!(program.end().await.code(), Some(0));
 }
 
+#[tokio::test]
+async fn a_log_that_can_not_be_written_to_stops_nothing() {
+    let script = "exec \"$0\" --listen 127.0.0.1:0 2> /dev/full";
+    let mut server = Program::other("/bin/sh", &["-c", script, env!("CARGO_BIN_EXE_tidings")]);
+    let address = server.address().await;
+    server.signal("HUP").await;
+    let is_read = async || {
+        let answer = reqwest::get(format!("http://{address}/metrics")).await;
+        let text = answer.expect("an answer").text().await.expect("text");
+        text.contains("tidings_config_reloads_total{outcome=\"applied\"} 1")
+    };
+    within("the settings", async { while !is_read().await {} }).await;
+    server.signal("TERM").await;
+    let ended = server.end().await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+}
+
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
 
 #[tokio::test]
