@@ -1,6 +1,10 @@
 //! The composition root: a whole replica, from its settings to its end.
 
-use crate::auth::{Access, AuthError};
+mod reload;
+
+pub use reload::{RELOADABLE, Reload};
+
+use crate::auth::{Access, AuthError, Authenticator};
 use crate::clients::{Proxies, Rates, SeatLimits, Seats};
 use crate::config::{
     ClientSettings, DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings,
@@ -13,14 +17,16 @@ use crate::http::{
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
 use crate::metrics::{
-    Bounded, Budgets, Connections, HubCounters, Metrics, Requests, StreamCounters,
+    Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, Requests, StreamCounters,
     WebSocketCounters,
 };
 use crate::publish::{BodyBudget, Publisher};
 use crate::revoke::Revoker;
 use crate::wire::Closing;
 use axum::Router;
+use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
+use reload::Routers;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,9 +37,10 @@ use tokio::sync::{Semaphore, watch};
 #[derive(Debug)]
 pub struct App {
     server: Server,
-    router: Router,
+    router: Arc<RwLock<Router>>,
+    reload: Reload,
     /// The listener for operators, where they have one of their own.
-    admin: Option<(Server, Router)>,
+    admin: Option<(Server, Arc<RwLock<Router>>)>,
     base: Arc<str>,
     hub: Hub,
     shards: Arc<Shards>,
@@ -145,8 +152,9 @@ impl App {
         let address = settings.listen.listen;
         let limits = settings.limits;
         let memory = settings.memory;
-        let access = Arc::new(access(&settings)?);
-        let admin_access = admin_access(&settings, &access)?;
+        let access = Arc::new(access(&settings, address)?);
+        let admin_listen = settings.admin.admin_listen;
+        let admin_access = admin_access(&settings, admin_listen, &access)?;
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
         let tls = Tls::open(settings.tls)?;
@@ -175,7 +183,7 @@ impl App {
         let (places, door) = (connections.clone(), clients.door.clone());
         let server = Server::bind(address, places, door.clone(), bounds.clone(), tls.clone())
             .map_err(|error| StartError::Listen { address, error })?;
-        let admin = admin_server(settings.admin.admin_listen, door, bounds, tls.clone())?;
+        let admin = admin_server(admin_listen, door, bounds, tls.clone())?;
         let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
@@ -194,6 +202,7 @@ impl App {
             ended: Counter::default(),
         };
         let (streams, requests) = (StreamCounters::default(), Requests::default());
+        let reloads = Reloads::new();
         let metrics = Metrics::new(
             &counters,
             &streams,
@@ -218,6 +227,7 @@ impl App {
         .with_requests(&requests)
         .with_credentials(credentials.refused())
         .with_tls(tls.as_ref().map(Tls::counters))
+        .with_reloads(&reloads)
         .with_name(&replica);
         let ending = watch::Sender::new(None);
         let base: Arc<str> = settings.listen.base_path.unwrap_or_default().into();
@@ -233,6 +243,7 @@ impl App {
             publisher,
             hub: hub.clone(),
             access: access.clone(),
+            renewing: Arc::new(RwLock::new(credentials.clone())),
             credentials,
             shards: shards.clone(),
             streams: settings.streams,
@@ -262,10 +273,17 @@ impl App {
             messages,
             requests: Arc::new(Semaphore::new(limits.max_publishes)),
         };
-        let admin = admin.map(|server| (server, router(service.for_operators(admin_access))));
+        let shared = |service| Arc::new(RwLock::new(router(service)));
+        let admin = admin.map(|server| (server, shared(service.for_operators(admin_access))));
+        let routers = Routers {
+            router: shared(service.clone()),
+            address,
+            operators: admin_listen.zip(admin.as_ref().map(|(_, router)| router.clone())),
+        };
         Ok(Self {
             server,
-            router: router(service),
+            router: routers.router.clone(),
+            reload: Reload::new(service, routers, reloads),
             admin,
             base,
             hub,
@@ -304,6 +322,11 @@ impl App {
     /// Its hub.
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What changes its settings while it runs.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// What everyone may do.
@@ -452,6 +475,23 @@ fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
     }
 }
 
+/// Refuses settings that contradict each other. Begins to fetch an issuer's keys, for which it needs a tokio runtime.
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    let access = access(settings, settings.listen.listen)?;
+    Authenticator::new(&settings.auth, &access)?;
+    body_budget(&settings.limits)?;
+    check_data(&settings.data, settings.limits.max_event_bytes)
+}
+
+/// Refuses a log on disk that would not hold an event.
+fn check_data(data: &DataSettings, event: usize) -> Result<(), StartError> {
+    let bytes = data.limits(0).bytes;
+    match data.folder.is_some() && bytes / 2 < event as u64 {
+        true => Err(StartError::DataBytes { bytes, event }),
+        false => Ok(()),
+    }
+}
+
 fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     let bytes = limits.publish_bytes;
     let body = limits.max_batch_bytes.max(limits.max_event_bytes);
@@ -479,12 +519,9 @@ fn log(
     memory: &MemorySettings,
     max_event_bytes: usize,
 ) -> Result<Log, StartError> {
+    check_data(&data, max_event_bytes)?;
     let disk = data.limits(memory.memory_keys);
     if let Some(folder) = data.folder {
-        if disk.bytes / 2 < max_event_bytes as u64 {
-            let (bytes, event) = (disk.bytes, max_event_bytes);
-            return Err(StartError::DataBytes { bytes, event });
-        }
         return Ok(Log::Disk(DiskLog::open(folder, disk)?));
     }
     match nats.servers.is_empty() {
@@ -503,7 +540,7 @@ fn memory_limits(memory: &MemorySettings) -> MemoryLimits {
 
 /// What those may do of whom nothing is known: what is meant for everyone, or else, without authentication, all on this
 /// machine alone.
-fn access(settings: &Settings) -> Result<Access, StartError> {
+fn access(settings: &Settings, address: SocketAddr) -> Result<Access, StartError> {
     let listen = &settings.listen;
     let anonymous = [
         &listen.anonymous_subscribe,
@@ -518,17 +555,21 @@ fn access(settings: &Settings) -> Result<Access, StartError> {
             admin: false,
         });
     }
-    match (settings.auth.is_given(), listen.listen.ip().is_loopback()) {
+    match (settings.auth.is_given(), address.ip().is_loopback()) {
         (true, _) => Ok(Access::Nothing),
         (false, true) => Ok(Access::Local),
-        (false, false) => Err(StartError::Exposed(listen.listen)),
+        (false, false) => Err(StartError::Exposed(address)),
     }
 }
 
 /// The same on the listener for operators: what everyone may do, or, without authentication, all on this machine alone.
-fn admin_access(settings: &Settings, clients: &Access) -> Result<Access, StartError> {
+fn admin_access(
+    settings: &Settings,
+    listen: Option<SocketAddr>,
+    clients: &Access,
+) -> Result<Access, StartError> {
     let (admin, guarded) = (&settings.admin, settings.auth.is_given());
-    match admin.admin_listen {
+    match listen {
         Some(address) if !guarded && address.ip().is_loopback() => Ok(Access::Local),
         Some(address) if !guarded && !admin.anonymous_admin => {
             Err(StartError::AdminExposed(address))

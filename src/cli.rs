@@ -2,8 +2,12 @@
 
 mod bench;
 mod config;
+mod doctor;
 mod environment;
+mod file;
+mod given;
 mod publish;
+mod reload;
 mod remote;
 mod serve;
 mod tail;
@@ -13,9 +17,12 @@ mod verify;
 use crate::config::Settings;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use config::Told;
 use publish::Publish;
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tail::Tail;
 
@@ -26,22 +33,30 @@ Examples:
   tidings publish orders.eu '{\"n\":1}'          publishes an event
   tidings tail 'orders.>'                      follows feeds
   tidings verify                               tries whether anything is lost
+  tidings doctor                               looks at this machine, and says what to change
   tidings token --jwt-key-file F --sub ann     makes a token to develop with
 
 Quote patterns and URLs: zsh expands `*`, and every shell redirects on `>`.
-Each option can be given as the variable named beside it; the command line comes first.";
+Each option can be given as the variable named beside it, and those of a server in a file (--config): the command \
+line comes first, then the variables, then the file.";
 
 /// A notification service: events in over NATS or HTTP, out as Server-Sent Events, with exact resume.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     serve: Serve,
-    /// What `tidings config` prints.
     #[arg(skip)]
-    settings: String,
+    given: Given,
+}
+
+/// What the settings of a server were read from, and what came of it.
+#[derive(Clone, Default)]
+struct Given {
+    arguments: Vec<OsString>,
+    told: Vec<Told>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +65,8 @@ enum Command {
     Serve(Box<Serve>),
     /// Prints the settings that a server would have, and where each comes from, without the secrets.
     Config(Box<Serve>),
+    /// Looks at this machine, the settings and the way to a server, and says what to change.
+    Doctor(Box<doctor::Doctor>),
     /// Publishes one event, and prints its id.
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
@@ -64,6 +81,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Serve {
+    /// A file of settings (TOML): its keys are the long names of these options. Read again on SIGHUP.
+    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
     /// What to log: error, warn, info, debug, trace or off, or a filter such as `info,tidings=debug`.
@@ -95,45 +115,53 @@ enum LogFormat {
 }
 
 impl Cli {
-    /// What the command line and the environment say. Ends the program where that is wrong or asks for help.
+    /// What the command line, the variables and the file of settings say. Ends the program where that is wrong or asks
+    /// for help.
     pub fn read() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        Self::of(arguments).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The same with this command line.
+    fn of(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
-        let matches = command.get_matches_mut();
-        let server = match matches.subcommand() {
-            None => Some((&command, &matches)),
-            Some((name @ ("serve" | "config"), matches)) => {
-                command.find_subcommand(name).map(|one| (one, matches))
-            }
-            Some(_) => None,
+        let (matches, places) = given::read(&mut command, &arguments)?;
+        let mut read = Self::from_arg_matches(&matches)?;
+        let Some((server, of_server)) = given::of_server(&command, &matches) else {
+            return Ok(read);
         };
-        let settings = server.map(|(command, matches)| config::text(command, matches));
-        let given = server.map(|(command, matches)| {
-            environment::nats_without_server(command, matches).join(", ")
-        });
-        if let Some(given) = given.filter(|given| !given.is_empty()) {
+        let told = config::told(server, of_server, &places);
+        let given = environment::nats_without_server(server, of_server, &places).join(", ");
+        if !given.is_empty() {
             let text = format!(
                 "{given} without --nats (or TIDINGS_NATS): without it the log is in memory, and nothing is kept in NATS"
             );
-            command
-                .error(ErrorKind::MissingRequiredArgument, text)
-                .exit()
+            return Err(command.error(ErrorKind::MissingRequiredArgument, text));
         }
-        let read = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        Self {
-            settings: settings.unwrap_or_default(),
-            ..read
+        read.given = Given { arguments, told };
+        Ok(read)
+    }
+
+    /// The settings of the server that is to run, or of which is asked.
+    fn into_serve(self) -> Option<Serve> {
+        match self.command {
+            None => Some(self.serve),
+            Some(Command::Serve(serve) | Command::Config(serve)) => Some(*serve),
+            Some(_) => None,
         }
     }
 
     /// Does what was asked. The code is the program's exit code; an error is to be shown, and is a failure.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            None => serve::run(self.serve).await,
-            Some(Command::Serve(serve)) => serve::run(*serve).await,
+            None => serve::run(self.serve, self.given).await,
+            Some(Command::Serve(serve)) => serve::run(*serve, self.given).await,
             Some(Command::Config(_)) => {
-                std::io::stdout().write_all(self.settings.as_bytes())?;
+                let text: String = self.given.told.iter().map(Told::line).collect();
+                std::io::stdout().write_all(text.as_bytes())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Some(Command::Doctor(doctor)) => doctor.run(&self.given.told).await,
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
             Some(Command::Bench(bench)) => bench.run().await,

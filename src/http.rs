@@ -53,6 +53,7 @@ use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body;
+use parking_lot::RwLock;
 use percent_encoding::{
     AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode,
 };
@@ -69,6 +70,8 @@ pub(crate) struct Service {
     pub(crate) publisher: Publisher,
     pub(crate) access: Arc<Access>,
     pub(crate) credentials: Arc<Credentials>,
+    /// Those of now, for who shows others on a WebSocket that was open before they changed.
+    pub(crate) renewing: Arc<RwLock<Arc<Credentials>>>,
     pub(crate) shards: Arc<Shards>,
     pub(crate) streams: StreamSettings,
     pub(crate) websockets: WebSocketSettings,

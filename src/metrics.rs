@@ -7,6 +7,7 @@ mod log;
 mod looked;
 mod process;
 mod publishes;
+mod reloads;
 mod replica;
 mod requests;
 mod streams;
@@ -19,6 +20,7 @@ pub use credentials::{Reason, Refused};
 pub use delay::{Delay, Delays};
 pub use limits::Bounded;
 pub use publishes::{Outcome, Publish, Publishes, Way, publishes};
+pub use reloads::Reloads;
 pub use requests::{Request, Requests};
 pub use streams::{
     ANSWERED, CLIENT, Delivered, FAILED, Fate, Kind, OpenStream, Protocol, REFUSED, Reader,

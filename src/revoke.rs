@@ -86,15 +86,21 @@ impl Revoker {
         let until = SystemTime::now() + Duration::from_secs(order.seconds);
         // Before their connections end: who comes back at once is refused.
         let refused = self.revoked.add(&order.subject, Revocation { at, until });
-        let ended = self.seats.revoke(&order.subject);
-        self.shards.end_revoked();
-        self.ended.inc_by(ended as u64);
+        let ended = self.end(&order.subject);
         tracing::info!(ended, "the connections of a subject were told to end");
         Done {
             replica: self.replica.to_string(),
             ended,
             error: refused.err().map(|error| error.to_string()),
         }
+    }
+
+    /// Ends what a subject has open on this replica, and says how much that was.
+    pub fn end(&self, subject: &str) -> usize {
+        let ended = self.seats.revoke(subject);
+        self.shards.end_revoked();
+        self.ended.inc_by(ended as u64);
+        ended
     }
 
     /// Does what other replicas say, for as long as it is polled.

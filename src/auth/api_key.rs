@@ -156,6 +156,15 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
+    /// The names of those that the next ones do not have, or with other permissions, each once.
+    pub fn gone(&self, next: &Self) -> Vec<String> {
+        let gone = self.0.iter().filter(|key| !next.0.contains(key));
+        let mut names: Vec<String> = gone.map(|key| key.name.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The one whose key this is. Takes as long for a wrong one as for a right one, wherever they differ.
     pub fn find(&self, key: &str) -> Option<&ApiKey> {
         let hash: [u8; 32] = Sha256::digest(key).into();

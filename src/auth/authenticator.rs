@@ -16,6 +16,7 @@ use super::secret::{Secret, UnreadableFile};
 use super::unauthorized::Unauthorized;
 use crate::config::AuthSettings;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Tells who calls. Without any authentication in the settings, everyone is one of whom nothing is known.
@@ -126,8 +127,23 @@ impl Authenticator {
     /// [`Access::Local`] is none: who shows nothing is refused, on this machine too. Begins to fetch an issuer's keys,
     /// for which it needs a tokio runtime.
     pub fn new(settings: &AuthSettings, access: &Access) -> Result<Self, AuthError> {
+        Self::with(settings, access, None, Revoked::default())
+    }
+
+    /// The same by other settings: what was revoked stays so, and the keys of an issuer who stays the same are kept.
+    pub fn renewed(&self, settings: &AuthSettings, access: &Access) -> Result<Self, AuthError> {
+        let jwks = self.tokens.as_ref().and_then(|tokens| tokens.jwks.clone());
+        Self::with(settings, access, jwks, self.revoked.clone())
+    }
+
+    fn with(
+        settings: &AuthSettings,
+        access: &Access,
+        jwks: Option<Arc<Jwks>>,
+        revoked: Revoked,
+    ) -> Result<Self, AuthError> {
         settings.check()?;
-        let tokens = verifier(settings)?;
+        let tokens = verifier(settings, jwks)?;
         let api_keys = api_keys(settings)?;
         let is_open = tokens.is_none() && api_keys.is_empty();
         Ok(Self {
@@ -143,7 +159,7 @@ impl Authenticator {
                 by_claim: settings.grant_claim.clone(),
             },
             nobody: nobody(is_open, access),
-            revoked: Revoked::default(),
+            revoked,
         })
     }
 
@@ -159,6 +175,11 @@ impl Authenticator {
             nobody: nobody(self.is_open(), access),
             ..self.clone()
         }
+    }
+
+    /// The names of API keys that the next ones do not take any more, or for something else.
+    pub fn gone(&self, next: &Self) -> Vec<String> {
+        self.api_keys.gone(&next.api_keys)
     }
 
     /// Whether there is anything to show.
@@ -237,7 +258,11 @@ impl Granted {
     }
 }
 
-fn verifier(settings: &AuthSettings) -> Result<Option<Verifier>, AuthError> {
+/// What checks tokens. The keys of an issuer that are there already are kept where they are those that are meant.
+fn verifier(
+    settings: &AuthSettings,
+    jwks: Option<Arc<Jwks>>,
+) -> Result<Option<Verifier>, AuthError> {
     if !settings.has_tokens() {
         return Ok(None);
     }
@@ -250,7 +275,13 @@ fn verifier(settings: &AuthSettings) -> Result<Option<Verifier>, AuthError> {
         }
     }
     let jwks = match &settings.jwks_url {
-        Some(url) => Some(Jwks::new(url, settings.jwt_algorithms.clone())?),
+        Some(url) => {
+            let allowed = &settings.jwt_algorithms;
+            match jwks.filter(|jwks| jwks.is_of(url, allowed)) {
+                Some(jwks) => Some(jwks),
+                None => Some(Jwks::new(url, allowed.clone())?),
+            }
+        }
         None => None,
     };
     if let Some(jwks) = &jwks {

@@ -76,6 +76,11 @@ impl Jwks {
         }))
     }
 
+    /// Whether these are the keys at `url`, for these algorithms.
+    pub(super) fn is_of(&self, url: &Url, allowed: &[Algorithm]) -> bool {
+        self.url == *url && self.allowed == allowed
+    }
+
     /// The keys, among them one with this `kid` if the issuer has it. Waits for the issuer only where there are none,
     /// none such, or none but old ones.
     pub async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Result<Arc<Vec<Key>>, Unauthorized> {

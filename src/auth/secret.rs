@@ -19,22 +19,34 @@ impl Secret {
         &self.0
     }
 
-    /// What a file holds, without the line end that editors and `echo` leave. It has to be text, and at most a MiB.
+    /// What a file holds, without the line end that editors and `echo` leave. It has to be text, not empty, and at most a
+    /// MiB.
     pub fn read(path: &Path) -> Result<Self, UnreadableFile> {
-        let unreadable = |reason: String| UnreadableFile {
+        let unreadable = |reason: &str| UnreadableFile {
             path: path.to_owned(),
-            reason,
+            reason: reason.to_owned(),
         };
-        let bytes = read(path).map_err(|error| unreadable(error.to_string()))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(unreadable(format!("it has over {MAX_FILE_BYTES} bytes")));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| {
-            unreadable("it is no text; binary secrets are written as `base64:…`".to_owned())
-        })?;
+        let text = String::from_utf8(read_file(path)?)
+            .map_err(|_| unreadable("it is no text; binary secrets are written as `base64:…`"))?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
-        Ok(Self(line.to_owned()))
+        match line.is_empty() {
+            true => Err(unreadable("it is empty")),
+            false => Ok(Self(line.to_owned())),
+        }
+    }
+}
+
+/// What a file holds, at most a MiB.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
+    let unreadable = |reason: String| UnreadableFile {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = read(path).map_err(|error| unreadable(error.to_string()))?;
+    match bytes.len() as u64 > MAX_FILE_BYTES {
+        true => Err(unreadable(format!("it has over {MAX_FILE_BYTES} bytes"))),
+        false => Ok(bytes),
     }
 }
 
@@ -104,7 +116,6 @@ mod tests {
             ("a\n", "a"),
             ("a\r\n", "a"),
             ("a\n\n", "a\n"),
-            ("", ""),
         ] {
             std::fs::write(&path, held).unwrap();
             assert_eq!(Secret::read(&path).unwrap().expose(), expected);
@@ -121,6 +132,11 @@ mod tests {
                 .to_string()
                 .contains("key can't be read")
         );
+        for empty in ["", "\n", "\r\n"] {
+            std::fs::write(&path, empty).unwrap();
+            let error = Secret::read(&path).unwrap_err().to_string();
+            assert!(error.ends_with("key can't be read: it is empty"), "{error}");
+        }
         std::fs::write(&path, b"hunter\xff").unwrap();
         let error = Secret::read(&path).unwrap_err().to_string();
         assert!(

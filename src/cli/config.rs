@@ -1,50 +1,102 @@
-//! `tidings config`.
+//! `tidings config`: the settings of a server, what each is, and where it comes from.
 
+use super::given::{Places, how};
 use crate::config::without_user;
-use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use std::ffi::OsString;
+use std::fmt;
 
 /// URLs that may have a user and a password.
 const URLS: [&str; 2] = ["nats", "jwks-url"];
 
-/// The settings of a server, one a line: what each is, and where it comes from. Those that are secret are not shown.
-pub(super) fn text(command: &Command, matches: &ArgMatches) -> String {
-    let lines = command.get_arguments().filter_map(|option| {
+/// What a setting is, and where it comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The option's long name.
+    pub(super) name: String,
+    /// As it was given; empty where it was not.
+    values: Vec<OsString>,
+    shown: String,
+    source: String,
+    is_secret: bool,
+}
+
+/// Without its values, which may be secret.
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.line())
+    }
+}
+
+/// The settings of a server, each with what may be shown of it.
+pub(super) fn told(command: &Command, matches: &ArgMatches, places: &Places) -> Vec<Told> {
+    let options = command.get_arguments().filter_map(|option| {
         let name = option.get_long()?;
-        let (value, source) = match matches.value_source(option.get_id().as_str()) {
-            None => ("".to_owned(), "not given".to_owned()),
-            Some(source) => (shown(option, matches), told(option, source)),
+        let id = option.get_id().as_str();
+        let source = matches.value_source(id);
+        let source = source.map(|_| match how(option, matches, places) {
+            Some(how) if how.starts_with("--") => "command line".to_owned(),
+            Some(how) => how,
+            None => "default".to_owned(),
+        });
+        let values: Vec<OsString> = match (&source, option.get_action().takes_values()) {
+            (None, _) => Vec::new(),
+            (Some(_), true) => matches
+                .get_raw(id)
+                .into_iter()
+                .flatten()
+                .map(OsString::from)
+                .collect(),
+            (Some(_), false) => vec![matches.get_flag(id).to_string().into()],
         };
-        Some(format!(
-            "{:26} {value}{}({source})\n",
-            format!("--{name}"),
-            gap(&value)
-        ))
+        Some(Told {
+            name: name.to_owned(),
+            shown: shown(option, &values),
+            values,
+            is_secret: option.is_hide_env_values_set(),
+            source: source.unwrap_or_else(|| "not given".to_owned()),
+        })
     });
-    lines.collect()
+    options.collect()
 }
 
-fn gap(value: &str) -> &'static str {
-    if value.is_empty() { "" } else { "  " }
+/// The names of those that are another now.
+pub(super) fn changed<'a>(before: &[Told], now: &'a [Told]) -> Vec<&'a str> {
+    // They are the same options, in the same order.
+    let pairs = before.iter().zip(now);
+    let changed = pairs.filter(|(before, now)| before.values != now.values);
+    changed.map(|(_, now)| &*now.name).collect()
 }
 
-fn told(option: &Arg, source: ValueSource) -> String {
-    match (source, option.get_env()) {
-        (ValueSource::CommandLine, _) => "command line".to_owned(),
-        (ValueSource::EnvVariable, Some(name)) => name.to_string_lossy().into_owned(),
-        _ => "default".to_owned(),
+impl Told {
+    /// As it was given.
+    pub(super) fn values(&self) -> impl Iterator<Item = &OsString> {
+        self.values.iter()
+    }
+
+    /// Whether it is secret, and in the file of settings.
+    pub(super) fn is_secret_in_file(&self) -> bool {
+        self.is_secret && self.source.contains(':')
+    }
+
+    /// A line of `tidings config`.
+    pub(super) fn line(&self) -> String {
+        let Self {
+            name,
+            shown,
+            source,
+            ..
+        } = self;
+        let gap = if shown.is_empty() { "" } else { "  " };
+        format!("{:26} {shown}{gap}({source})\n", format!("--{name}"))
     }
 }
 
-fn shown(option: &Arg, matches: &ArgMatches) -> String {
-    if !option.get_action().takes_values() {
-        return matches.get_flag(option.get_id().as_str()).to_string();
-    }
-    let values = matches.get_raw(option.get_id().as_str());
-    let values = values.into_iter().flatten().map(|value| {
+fn shown(option: &Arg, values: &[OsString]) -> String {
+    let values = values.iter().map(|value| {
         let value = value.to_string_lossy();
         match option.get_long().is_some_and(|name| URLS.contains(&name)) {
-            true => without_user(&value).to_string(),
+            true => super::printable(&without_user(&value)).into_owned(),
             false if option.is_hide_env_values_set() => "…".to_owned(),
             false => super::printable(&value).into_owned(),
         }
@@ -66,7 +118,9 @@ mod tests {
         let matches = command.try_get_matches_from_mut(all).expect("settings");
         let (name, matches) = matches.subcommand().expect("a command");
         let command = command.find_subcommand(name).expect("a command");
-        text(command, matches)
+        let told = told(command, matches, &Places::new());
+        assert!(!format!("{told:?}").contains(SECRET));
+        told.iter().map(Told::line).collect()
     }
 
     fn line<'a>(text: &'a str, name: &str) -> &'a str {
@@ -110,6 +164,10 @@ mod tests {
             SECRET,
             "--nats",
             &url,
+            "--nats-user",
+            "u",
+            "--nats-password",
+            SECRET,
             "--nats-token",
             SECRET,
             "--jwks-url",
@@ -123,14 +181,22 @@ mod tests {
     }
 
     #[test]
-    fn an_option_whose_name_says_that_it_is_secret_is_one() {
-        let command = Cli::command();
-        for option in command.get_opts() {
-            let name = option.get_long().expect("a long name");
-            let says = ["password", "token", "secret", "jwt-key", "api-key"].contains(&name)
-                || name.ends_with("-password")
-                || name.ends_with("-token");
-            assert!(!says || option.is_hide_env_values_set(), "--{name}");
+    fn an_option_whose_name_says_that_it_is_secret_is_one_and_may_be_a_file() {
+        let mut root = Cli::command();
+        root.build();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            for option in command.get_opts() {
+                let name = option.get_long().expect("a long name");
+                let says = ["password", "token", "secret", "jwt-key"].contains(&name)
+                    || name.ends_with("-password")
+                    || name.ends_with("-token");
+                if says {
+                    assert!(option.is_hide_env_values_set(), "--{name}");
+                    let file = format!("{name}-file");
+                    let has_file = command.get_opts().any(|one| one.get_long() == Some(&file));
+                    assert!(has_file, "--{file}");
+                }
+            }
         }
     }
 }

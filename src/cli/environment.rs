@@ -1,6 +1,6 @@
 //! The settings that were given, by the command line and by the environment, beside the ones that there are.
 
-use clap::parser::ValueSource;
+use super::given::{Places, how};
 use clap::{ArgMatches, Command};
 use std::ffi::OsString;
 
@@ -47,11 +47,11 @@ fn known(mut command: Command) -> Vec<String> {
 }
 
 /// The one that is spelt nearly so, or else the longest that this one begins with.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
     let distance = |one: &&String| strsim::osa_distance(name, one);
     let begins = |one: &&String| {
         let rest = name.strip_prefix(one.as_str());
-        rest.is_some_and(|rest| rest.starts_with('_'))
+        rest.is_some_and(|rest| rest.starts_with(['_', '-']))
     };
     let misspelt = known.iter().min_by_key(distance);
     misspelt
@@ -60,11 +60,17 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
 }
 
 /// The settings of NATS that were given without NATS itself, as they were given.
-pub(super) fn nats_without_server(command: &Command, matches: &ArgMatches) -> Vec<String> {
-    let given = |option: &clap::Arg| match matches.value_source(option.get_id().as_str()) {
-        Some(ValueSource::CommandLine) => Some(format!("--{}", option.get_long()?)),
-        Some(ValueSource::EnvVariable) => Some(option.get_env()?.to_string_lossy().into_owned()),
-        _ => None,
+pub(super) fn nats_without_server(
+    command: &Command,
+    matches: &ArgMatches,
+    places: &Places,
+) -> Vec<String> {
+    let given = |option: &clap::Arg| {
+        let how = how(option, matches, places)?;
+        Some(match option.get_long().and_then(|name| places.get(name)) {
+            Some(place) => format!("{} ({place})", option.get_long()?),
+            None => how,
+        })
     };
     let (mut server, mut others) = (None, Vec::new());
     for option in command.get_arguments() {

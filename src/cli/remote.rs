@@ -31,7 +31,7 @@ pub(super) struct Remote {
     )]
     url: Url,
 
-    /// A token or an API key to show. Better given as a variable than on the command line.
+    /// A token or an API key to show. Better given as a file than on the command line.
     #[arg(
         long,
         env = "TIDINGS_TOKEN",
@@ -39,6 +39,15 @@ pub(super) struct Remote {
         hide_env_values = true
     )]
     token: Option<Secret>,
+
+    /// A file with the same.
+    #[arg(
+        long,
+        env = "TIDINGS_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token"
+    )]
+    token_file: Option<PathBuf>,
 
     /// The authorities whose certificates are taken from a server with https, as PEM; in place of those that the system
     /// trusts.
@@ -53,6 +62,16 @@ struct Problem {
 }
 
 impl Remote {
+    /// The server at `url`, with what is to be shown to it.
+    pub(super) fn new(url: Url, token: Option<Secret>, token_file: Option<PathBuf>) -> Self {
+        Self {
+            url,
+            token,
+            token_file,
+            ca: None,
+        }
+    }
+
     /// A client for it. A server on this machine is reached directly, whatever proxy is set.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let mut client = Client::builder()
@@ -62,7 +81,11 @@ impl Remote {
         if self.is_local() {
             client = client.no_proxy();
         }
-        if let Some(token) = &self.token {
+        let token = match (&self.token, &self.token_file) {
+            (None, Some(path)) => Some(Secret::read(path)?),
+            (token, _) => token.clone(),
+        };
+        if let Some(token) = &token {
             client = client.default_headers(authorization(token)?);
         }
         if let Some(ca) = &self.ca {
@@ -169,8 +192,7 @@ mod tests {
 
     fn feeds(url: &str, feed: Option<&str>) -> String {
         let url = parse_url(url).unwrap();
-        let (token, ca) = (None, None);
-        Remote { url, token, ca }.feeds(feed).into()
+        Remote::new(url, None, None).feeds(feed).into()
     }
 
     #[test]

@@ -1,21 +1,27 @@
 //! `tidings serve`.
 
-use super::{Cli, LogFormat, Serve, environment};
+use super::reload::{Reloader, SetFilter, tell_init};
+use super::{Cli, Given, LogFormat, Serve, environment};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
 use clap::CommandFactory;
+use sd_notify::NotifyState;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
-pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
-    start_log(&serve.log, serve.log_format)?;
+pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> {
+    let set_filter = start_log(&serve.log, serve.log_format)?;
     if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
         tracing::warn!("{warning}");
     }
+    raise_open_files();
     let nats = serve.settings.nats.shown_servers();
     let folder = serve.settings.data.folder.clone();
     let app = match App::bind(serve.settings) {
@@ -25,36 +31,68 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         Err(StartError::Tls(error)) => return Ok(wrong(&error)),
         Err(error) => return Err(error.into()),
     };
-    say_hello(&app, &nats, folder.as_deref())?;
+    // Before anyone is told that it is there.
     let mut signals = Signals::new()?;
+    say_hello(&app, &nats, folder.as_deref())?;
+    let mut reloader = Reloader {
+        given,
+        reload: app.reload(),
+        set_filter,
+    };
+    // It listens: what comes before its log was reached is told to come back.
+    tell_init(&[NotifyState::Ready]);
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let running = tokio::spawn(app.run(async {
         // An error is the sender gone, which also means to stop.
         stopped.await.unwrap_or(Shutdown::AtOnce)
     }));
-    let shutdown = signals.next().await;
+    let shutdown = loop {
+        match signals.next().await {
+            Signal::Reload => reloader.run(),
+            Signal::End(shutdown) => break shutdown,
+        }
+    };
+    tell_init(&[NotifyState::Stopping]);
     tracing::info!("told to end; a second signal ends it at once");
     // It is there to hear of it, unless it has panicked, which comes next.
     let _ = stop.send(shutdown);
     tokio::select! {
         ended = running => ended?,
-        _ = signals.next() => anyhow::bail!("ended at once, on a second signal"),
+        () = signals.end() => anyhow::bail!("ended at once, on a second signal"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    // It logs whole messages, and tokens come in them.
-    let filter = EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        // Without spans there is nothing to tell but the event.
-        LogFormat::Json => log.json().flatten_event(true).init(),
+/// Has as many files open as the system lets this process have: one for each connection.
+fn raise_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files can't be raised");
     }
-    Ok(())
+}
+
+/// Starts to log, and returns what changes the filter.
+fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<SetFilter> {
+    let (filter, handle) = reload::Layer::new(filter_of(filter)?);
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // It would say so on standard error, and panic where that can't be written to.
+        .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry
+            .with(log.with_ansi(std::io::stderr().is_terminal()))
+            .init(),
+        // Without spans there is nothing to tell but the event.
+        LogFormat::Json => registry.with(log.json().flatten_event(true)).init(),
+    }
+    Ok(Box::new(move |filter| {
+        Ok(handle.reload(filter_of(filter)?)?)
+    }))
+}
+
+fn filter_of(text: &str) -> anyhow::Result<EnvFilter> {
+    // It logs whole messages, and tokens come in them.
+    Ok(EnvFilter::try_new(text)?.add_directive("tungstenite=info".parse()?))
 }
 
 /// A filter for what is logged. A word alone that is no level would be a target, and silence all others.
@@ -118,10 +156,20 @@ fn audience(access: &Access) -> &'static str {
     }
 }
 
-/// SIGINT and SIGTERM.
+/// What a signal says.
+enum Signal {
+    /// Read the settings again.
+    Reload,
+    /// End.
+    End(Shutdown),
+}
+
+/// SIGINT, SIGTERM and SIGHUP.
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hangup: unix::Signal,
+    on_terminal: bool,
 }
 
 impl Signals {
@@ -129,14 +177,26 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            on_terminal: std::io::stderr().is_terminal(),
         })
     }
 
     /// The next signal: a person who presses Ctrl-C waits for the end, and who sends SIGTERM has others to go on.
-    async fn next(&mut self) -> Shutdown {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Shutdown::AtOnce,
-            _ = self.terminate.recv() => Shutdown::Spread,
+            _ = self.interrupt.recv() => Signal::End(Shutdown::AtOnce),
+            _ = self.terminate.recv() => Signal::End(Shutdown::Spread),
+            // A terminal that is closed says so by SIGHUP too, and is none any more.
+            _ = self.hangup.recv() => match self.on_terminal && !std::io::stderr().is_terminal() {
+                true => Signal::End(Shutdown::AtOnce),
+                false => Signal::Reload,
+            },
         }
+    }
+
+    /// Waits for one that says to end.
+    async fn end(&mut self) {
+        while let Signal::Reload = self.next().await {}
     }
 }

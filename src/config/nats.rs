@@ -1,5 +1,6 @@
 //! How NATS is reached, and the stream on it.
 
+use crate::auth::Secret;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +17,8 @@ pub struct NatsSettings {
         long = "nats",
         env = "TIDINGS_NATS",
         value_name = "URL",
-        value_delimiter = ','
+        value_delimiter = ',',
+        hide_env_values = true
     )]
     pub servers: Vec<String>,
 
@@ -28,33 +30,53 @@ pub struct NatsSettings {
     #[arg(long = "nats-nkey", env = "TIDINGS_NATS_NKEY", value_name = "FILE")]
     pub nkey: Option<PathBuf>,
 
-    /// User name, with --nats-password.
+    /// User name, with --nats-password or --nats-password-file.
     #[arg(
         long = "nats-user",
         env = "TIDINGS_NATS_USER",
         value_name = "NAME",
-        requires = "password"
+        requires = "password_or_file"
     )]
     pub user: Option<String>,
 
-    /// Password, with --nats-user. Better given as a variable than on the command line.
+    /// Password, with --nats-user. Better given as a file than on the command line.
     #[arg(
         long = "nats-password",
         env = "TIDINGS_NATS_PASSWORD",
         value_name = "TEXT",
         requires = "user",
+        group = "password_or_file",
         hide_env_values = true
     )]
-    pub password: Option<String>,
+    pub password: Option<Secret>,
 
-    /// Token. Better given as a variable than on the command line.
+    /// A file with the password; read anew at each connect.
+    #[arg(
+        long = "nats-password-file",
+        env = "TIDINGS_NATS_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "user",
+        group = "password_or_file"
+    )]
+    pub password_file: Option<PathBuf>,
+
+    /// Token. Better given as a file than on the command line.
     #[arg(
         long = "nats-token",
         env = "TIDINGS_NATS_TOKEN",
         value_name = "TEXT",
         hide_env_values = true
     )]
-    pub token: Option<String>,
+    pub token: Option<Secret>,
+
+    /// A file with the token; read anew at each connect.
+    #[arg(
+        long = "nats-token-file",
+        env = "TIDINGS_NATS_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token"
+    )]
+    pub token_file: Option<PathBuf>,
 
     /// Requires TLS, with the system's certificate authorities.
     #[arg(long = "nats-tls", env = "TIDINGS_NATS_TLS")]
@@ -166,18 +188,19 @@ impl NatsSettings {
     }
 }
 
-/// Without the password, the token, and what may stand before a host.
+/// Without what may stand before a host.
 impl fmt::Debug for NatsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "…");
         let servers: Vec<String> = self.servers.iter().map(|url| without_user(url)).collect();
         f.debug_struct("NatsSettings")
             .field("servers", &servers)
             .field("credentials", &self.credentials)
             .field("nkey", &self.nkey)
             .field("user", &self.user)
-            .field("password", &hidden(&self.password))
-            .field("token", &hidden(&self.token))
+            .field("password", &self.password)
+            .field("password_file", &self.password_file)
+            .field("token", &self.token)
+            .field("token_file", &self.token_file)
             .field("tls", &self.tls)
             .field("ca", &self.ca)
             .field("cert", &self.cert)

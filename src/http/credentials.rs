@@ -38,14 +38,42 @@ impl Credentials {
         access: &Access,
         allow_origin: Vec<String>,
     ) -> Result<Self, AuthError> {
+        let authenticator = Authenticator::new(settings, access)?;
+        let refused = Refused::default();
+        Ok(Self::with(authenticator, settings, allow_origin, refused))
+    }
+
+    /// The same by other settings, with what was counted and revoked until now.
+    pub(crate) fn renewed(
+        &self,
+        settings: &AuthSettings,
+        access: &Access,
+        allow_origin: Vec<String>,
+    ) -> Result<Self, AuthError> {
+        let authenticator = self.authenticator.renewed(settings, access)?;
+        let refused = self.refused.clone();
+        Ok(Self::with(authenticator, settings, allow_origin, refused))
+    }
+
+    fn with(
+        authenticator: Authenticator,
+        settings: &AuthSettings,
+        allow_origin: Vec<String>,
+        refused: Refused,
+    ) -> Self {
         let cookie = settings.jwt_cookie.clone();
-        Ok(Self {
-            authenticator: Authenticator::new(settings, access)?,
+        Self {
+            authenticator,
             origins: Origins::new(allow_origin, cookie.is_some()),
             cookie,
             query: settings.jwt_query,
-            refused: Refused::default(),
-        })
+            refused,
+        }
+    }
+
+    /// The names of API keys that the next ones do not take any more, or for something else.
+    pub(crate) fn gone(&self, next: &Self) -> Vec<String> {
+        self.authenticator.gone(&next.authenticator)
     }
 
     /// The same on a listener where something else may be done without any. What is refused is counted together.

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use parking_lot::RwLock;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -72,7 +73,7 @@ pub(crate) struct Server {
 /// What every connection is served with.
 struct Serving {
     builder: auto::Builder<TokioExecutor>,
-    router: Router,
+    router: Arc<RwLock<Router>>,
     bounds: Bounds,
     tls: Option<Tls>,
     drain: watch::Receiver<Drain>,
@@ -144,8 +145,13 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until told to drain, and returns when every connection has ended.
-    pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
+    /// Serves until told to drain, and returns when every connection has ended. Each request is served by the router that
+    /// there is when it comes.
+    pub(crate) async fn serve(
+        self,
+        router: Arc<RwLock<Router>>,
+        mut drain: watch::Receiver<Drain>,
+    ) {
         let graceful = GracefulShutdown::new();
         let serving = Arc::new(Serving {
             builder: builder(&self.bounds),
@@ -282,7 +288,10 @@ impl Serving {
             // Boxed, as the task of each connection would be larger by it.
             Some(tls) => match Box::pin(self.accepted(tls, socket, deadline)).await {
                 Accepted::Tls(transport) => (transport, self.router.clone(), None),
-                Accepted::Clear(transport) => (transport, no_tls(), None),
+                Accepted::Clear(transport) => {
+                    let router = Arc::new(RwLock::new(no_tls()));
+                    (transport, router, None)
+                }
                 Accepted::Nothing => return,
             },
         };
@@ -322,7 +331,7 @@ impl Serving {
 /// The routes as one connection sees them.
 #[derive(Clone)]
 struct Routes {
-    router: Router,
+    router: Arc<RwLock<Router>>,
     peer: Peer,
     /// What tells whether the client has stalled.
     fate: Fate,
@@ -346,7 +355,8 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
             request.extensions_mut().insert(self.cut.clone());
         }
         request.extensions_mut().insert(self.peer);
-        self.router.clone().oneshot(request)
+        let router = self.router.read().clone();
+        router.oneshot(request)
     }
 }
 

@@ -144,14 +144,23 @@ impl JetStreamLog {
         self.shared.max_message().saturating_sub(HEADERS_ALLOWANCE)
     }
 
+    /// How far the stream reaches, once it is known to fit; `None` where there is none, and it is to be created. Creates
+    /// nothing.
+    pub async fn look(&self) -> Result<Option<Bounds>, LogError> {
+        let shared = &*self.shared;
+        shared.connected().await?;
+        match stream::look(&shared.api, &shared.settings).await? {
+            None => Ok(None),
+            Some(info) => {
+                stream::check(&info.config, &shared.settings)?;
+                shared.bounds(&info).await.map(Some)
+            }
+        }
+    }
+
     pub(super) async fn open(&self) -> Result<Bounds, LogError> {
         let shared = &*self.shared;
-        let epoch = shared
-            .api
-            .link
-            .connected()
-            .await
-            .map_err(|failure| LogError::Unavailable(failure.to_string()))?;
+        let epoch = shared.connected().await?;
         let info = stream::find(&shared.api, &shared.settings).await?;
         stream::check(&info.config, &shared.settings)?;
         let bounds = shared.bounds(&info).await?;
@@ -212,6 +221,11 @@ impl JetStreamLog {
 }
 
 impl Shared {
+    async fn connected(&self) -> Result<Epoch, LogError> {
+        let connected = self.api.link.connected().await;
+        connected.map_err(|failure| LogError::Unavailable(failure.to_string()))
+    }
+
     /// What the last open found, where its connection still stands.
     fn opened(&self) -> Result<Opened, LogError> {
         let current = self.api.link.current().map_err(LogError::Unavailable)?;

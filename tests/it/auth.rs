@@ -17,7 +17,7 @@ use tidings::auth::Permissions;
 use tidings::auth::api_key::ApiKey;
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const AUDIENCE: &str = "tidings-test";
+pub(crate) const AUDIENCE: &str = "tidings-test";
 /// What has a server take tokens.
 const GUARDED: [&str; 4] = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
 /// How long a token holds beyond its `exp`, in seconds.
@@ -34,7 +34,7 @@ pub(crate) fn token(claims: &Value) -> String {
     signed(claims, SECRET, Algorithm::HS256)
 }
 
-fn signed(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
+pub(crate) fn signed(claims: &Value, secret: &str, algorithm: Algorithm) -> String {
     let mut all = json!({"sub": "ann", "aud": AUDIENCE, "exp": now() + 600});
     let given = claims.as_object().expect("an object").clone();
     all.as_object_mut().expect("an object").extend(given);
@@ -52,7 +52,7 @@ pub(crate) fn short() -> String {
     token(&json!({"tidings": below_a(), "exp": now() + 2 - LEEWAY}))
 }
 
-fn below_a() -> Value {
+pub(crate) fn below_a() -> Value {
     json!({"subscribe": ["a.>"], "publish": ["a.>"], "request": ["a.>"]})
 }
 

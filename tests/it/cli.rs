@@ -104,6 +104,7 @@ async fn the_help_of_each_command_has_examples() {
         &["tail", "-h"],
         &["bench", "-h"],
         &["verify", "-h"],
+        &["doctor", "-h"],
     ] {
         let ended = Program::run(arguments, b"").await;
         assert_eq!(ended.code(), Some(0));

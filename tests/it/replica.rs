@@ -4,7 +4,7 @@ use crate::certificates::{Certificates, Duplex, EC};
 use clap::Parser;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidings::app::{App, Shutdown};
+use tidings::app::{App, Reload, Shutdown};
 use tidings::config::Settings;
 use tidings::event::Position;
 use tidings::hub::{Hub, Status};
@@ -23,6 +23,7 @@ pub(crate) struct Replica {
     /// Where operators have a listener of their own.
     pub(crate) admin: Option<SocketAddr>,
     hub: Hub,
+    reload: Reload,
     stop: Option<oneshot::Sender<Shutdown>>,
     running: JoinHandle<()>,
 }
@@ -90,6 +91,7 @@ impl Replica {
         let address = app.local_addr().expect("its address");
         let admin = app.admin_addr().expect("its address");
         let hub = app.hub().clone();
+        let reload = app.reload();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async { stopped.await.unwrap_or(Shutdown::AtOnce) }));
         Self {
@@ -97,6 +99,7 @@ impl Replica {
             certificates: None,
             admin,
             hub,
+            reload,
             stop: Some(stop),
             running,
         }
@@ -104,6 +107,10 @@ impl Replica {
 
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    pub(crate) fn reload(&self) -> &Reload {
+        &self.reload
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

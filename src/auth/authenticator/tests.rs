@@ -321,3 +321,51 @@ fn several_grants_by_claim_are_one_a_line_in_a_variable() {
     let settings = AuthSettings::from_arg_matches(&matches).unwrap();
     assert_eq!(settings.grant_claim.len(), 2);
 }
+
+#[tokio::test]
+async fn an_issuer_who_stays_keeps_his_keys_and_what_was_revoked_stays_so() {
+    let jwks = |port, more: &[&str]| {
+        let url = format!("http://127.0.0.1:{port}/keys");
+        let given = ["--jwks-url", &url, "--jwt-audience", "a", "--jwt-issuer"];
+        settings(&[&given[..], more].concat())
+    };
+    let before = Authenticator::new(&jwks(1, &["i"]), &Access::Nothing).unwrap();
+    let keys = |of: &Authenticator| of.tokens.as_ref().unwrap().jwks.clone().unwrap();
+    for (next, stays) in [
+        (jwks(1, &["other"]), true),
+        (jwks(2, &["i"]), false),
+        (jwks(1, &["i", "--jwt-algorithms", "ES256"]), false),
+    ] {
+        let next = before.renewed(&next, &Access::Nothing).unwrap();
+        assert_eq!(Arc::ptr_eq(&keys(&before), &keys(&next)), stays);
+        let now = SystemTime::now();
+        let until = now + std::time::Duration::from_secs(60);
+        let revocation = crate::auth::Revocation { at: now, until };
+        before.revoked().add("ann", revocation).unwrap();
+        assert!(next.revoked().holds("ann", None, now));
+    }
+}
+
+#[tokio::test]
+async fn api_keys_that_are_gone_or_may_do_something_else_are_named() {
+    let record = |name: &str, hash: &str, may: &str| format!("{name}:{}:{may}", hash.repeat(32));
+    let with = |records: &[String]| {
+        let given = records.iter().flat_map(|one| ["--api-key", one]);
+        authenticator(&given.collect::<Vec<_>>()).unwrap()
+    };
+    let before = with(&[
+        record("stays", "aa", "admin"),
+        record("two", "bb", "admin"),
+        record("two", "cc", "admin"),
+        record("less", "dd", "admin"),
+        record("gone", "ee", "admin"),
+    ]);
+    let next = with(&[
+        record("stays", "aa", "admin"),
+        record("two", "bb", "admin"),
+        record("less", "dd", "subscribe=a"),
+        record("new", "ff", "admin"),
+    ]);
+    assert_eq!(before.gone(&next), ["gone", "less", "two"]);
+    assert!(before.gone(&before).is_empty());
+}

@@ -101,7 +101,8 @@ impl Authority {
         service: &Service,
         shown: Option<&Secret>,
     ) -> Result<(), Problem> {
-        if !service.credentials.are_taken() {
+        let credentials = service.renewing.read().clone();
+        if !credentials.are_taken() {
             return Err(Problem::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "this server has no authentication: what may be done needs none",
@@ -110,7 +111,7 @@ impl Authority {
         let shown = shown.ok_or_else(|| {
             Problem::unprocessable("the message has no `token`, a token or an API key")
         })?;
-        let caller = service.credentials.caller(Some(shown.expose())).await?;
+        let caller = credentials.caller(Some(shown.expose())).await?;
         if let Known::Caller(known, _) = &self.who
             && matches!(known.who(), Who::Known(_))
             && known.who() != caller.who()

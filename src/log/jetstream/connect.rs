@@ -1,6 +1,7 @@
 //! From settings to a connection: addresses, credentials and TLS, each wrong one named by its setting.
 
 use super::link::{Link, Notes};
+use crate::auth::Secret;
 use crate::config::{NatsSettings, without_user};
 use crate::log::LogError;
 use async_nats::rustls::crypto::aws_lc_rs;
@@ -26,14 +27,21 @@ const ABANDONED: Duration = Duration::from_secs(86_400 * 365);
 /// subject of at least 60 bytes, so that this is never reached.
 const SUBSCRIPTION_MESSAGES: usize = 1 << 19;
 
-/// How the hub says who it is. The file kinds are read anew at each connect, for rotated secrets.
+/// How the hub says who it is. Files are read anew at each connect, for rotated secrets.
 #[derive(Clone)]
 enum Identity {
     Nobody,
-    User { name: String, password: String },
-    Token(String),
+    User { name: String, password: Word },
+    Token(Word),
     Credentials(PathBuf),
     NKey(PathBuf),
+}
+
+/// A password or a token.
+#[derive(Clone)]
+enum Word {
+    Given(Secret),
+    File(PathBuf),
 }
 
 /// Starts to connect in the background, for as long as it takes.
@@ -71,7 +79,9 @@ fn client(
     notes: &Arc<Notes>,
     alive: Weak<()>,
 ) -> Result<Client, LogError> {
-    let options = with_identity(identity)
+    let answer =
+        move |nonce: Vec<u8>| std::future::ready(identity.answer(&nonce).map_err(AuthError::new));
+    let options = ConnectOptions::with_auth_callback(answer)
         .name("tidings")
         .retry_on_initial_connect()
         .connection_timeout(settings.timeout())
@@ -187,8 +197,11 @@ fn servers(settings: &NatsSettings) -> Result<(Vec<ServerAddr>, Option<Identity>
         return Err(wrong("--nats", text));
     }
     let embedded = found.map(|(name, password)| match password {
-        Some(password) => Identity::User { name, password },
-        None => Identity::Token(name),
+        Some(password) => Identity::User {
+            name,
+            password: Word::Given(password.into()),
+        },
+        None => Identity::Token(Word::Given(name.into())),
     });
     Ok((servers, embedded))
 }
@@ -222,7 +235,8 @@ fn identity(settings: &NatsSettings, embedded: Option<Identity>) -> Result<Ident
     if let Some(path) = &settings.nkey {
         found.push(("--nats-nkey", Identity::NKey(path.clone())));
     }
-    match (settings.user.clone(), settings.password.clone()) {
+    let password = Word::of(&settings.password, &settings.password_file);
+    match (settings.user.clone(), password) {
         (Some(name), Some(password)) => {
             found.push(("--nats-user", Identity::User { name, password }));
         }
@@ -230,7 +244,7 @@ fn identity(settings: &NatsSettings, embedded: Option<Identity>) -> Result<Ident
         (None, Some(_)) => return Err(wrong("--nats-password", "it needs --nats-user too")),
         (None, None) => {}
     }
-    if let Some(token) = settings.token.clone() {
+    if let Some(token) = Word::of(&settings.token, &settings.token_file) {
         found.push(("--nats-token", Identity::Token(token)));
     }
     if let Some(embedded) = embedded {
@@ -249,47 +263,62 @@ fn identity(settings: &NatsSettings, embedded: Option<Identity>) -> Result<Ident
     Ok(identity)
 }
 
-fn with_identity(identity: Identity) -> ConnectOptions {
-    match identity {
-        Identity::Nobody => ConnectOptions::new(),
-        Identity::User { name, password } => ConnectOptions::with_user_and_password(name, password),
-        Identity::Token(token) => ConnectOptions::with_token(token),
-        file => ConnectOptions::with_auth_callback(move |nonce| {
-            std::future::ready(file.answer(&nonce).map_err(AuthError::new))
-        }),
+impl Word {
+    fn of(given: &Option<Secret>, file: &Option<PathBuf>) -> Option<Self> {
+        let file = file.clone().map(Self::File);
+        given.clone().map(Self::Given).or(file)
+    }
+
+    fn read(&self) -> Result<String, String> {
+        let read = match self {
+            Self::Given(secret) => Ok(secret.clone()),
+            Self::File(path) => Secret::read(path).map_err(|error| error.to_string()),
+        };
+        read.map(|secret| secret.expose().to_owned())
     }
 }
 
 impl Identity {
     /// What the server is told, its nonce signed with the file's key. Errors never have the file's text.
     fn answer(&self, nonce: &[u8]) -> Result<Auth, String> {
-        let (path, credentials) = match self {
-            Self::Credentials(path) => (path, true),
-            Self::NKey(path) => (path, false),
-            _ => return Ok(Auth::new()),
-        };
-        let file = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("`{file}`: {error}"))?;
-        let (jwt, seed) = match credentials {
-            true => match (block(&text, "USER JWT"), block(&text, "SEED")) {
-                (Some(jwt), Some(seed)) => (Some(jwt.to_owned()), seed),
-                _ => return Err(format!("`{file}`: it has no user JWT and NKey seed in it")),
-            },
-            false => (None, block(&text, "SEED").unwrap_or(text.trim())),
-        };
-        let pair = KeyPair::from_seed(seed)
-            .ok()
-            .filter(|pair| pair.key_pair_type() == KeyPairType::User)
-            .ok_or_else(|| format!("`{file}`: it has no valid seed of a user's NKey (`SU…`)"))?;
-        let signature = pair
-            .sign(nonce)
-            .map_err(|_| format!("`{file}`: its NKey can't sign"))?;
         let mut auth = Auth::new();
-        auth.nkey = jwt.is_none().then(|| pair.public_key());
-        auth.jwt = jwt;
-        auth.signature = Some(signature);
+        match self {
+            Self::Nobody => {}
+            Self::User { name, password } => {
+                auth.username = Some(name.clone());
+                auth.password = Some(password.read()?);
+            }
+            Self::Token(token) => auth.token = Some(token.read()?),
+            Self::Credentials(path) => sign(&mut auth, nonce, path, true)?,
+            Self::NKey(path) => sign(&mut auth, nonce, path, false)?,
+        }
         Ok(auth)
     }
+}
+
+/// Signs the nonce with the seed in a file, which has a user's JWT too where it is one of credentials.
+fn sign(auth: &mut Auth, nonce: &[u8], path: &Path, credentials: bool) -> Result<(), String> {
+    let file = path.display();
+    let text = Secret::read(path).map_err(|error| error.to_string())?;
+    let text = text.expose();
+    let (jwt, seed) = match credentials {
+        true => match (block(text, "USER JWT"), block(text, "SEED")) {
+            (Some(jwt), Some(seed)) => (Some(jwt.to_owned()), seed),
+            _ => return Err(format!("`{file}`: it has no user JWT and NKey seed in it")),
+        },
+        false => (None, block(text, "SEED").unwrap_or(text.trim())),
+    };
+    let pair = KeyPair::from_seed(seed)
+        .ok()
+        .filter(|pair| pair.key_pair_type() == KeyPairType::User)
+        .ok_or_else(|| format!("`{file}`: it has no valid seed of a user's NKey (`SU…`)"))?;
+    let signature = pair
+        .sign(nonce)
+        .map_err(|_| format!("`{file}`: its NKey can't sign"))?;
+    auth.nkey = jwt.is_none().then(|| pair.public_key());
+    auth.jwt = jwt;
+    auth.signature = Some(signature);
+    Ok(())
 }
 
 /// The line under `-----BEGIN … <name>-----` in a credentials file.

@@ -40,10 +40,13 @@ struct NewStream<'a> {
     deny_delete: bool,
 }
 
-/// The stream, created where there is none and that is allowed.
-pub(super) async fn find(api: &Api, settings: &NatsSettings) -> Result<StreamInfo, LogError> {
+/// The stream where there is one; `None` where it is to be created.
+pub(super) async fn look(
+    api: &Api,
+    settings: &NatsSettings,
+) -> Result<Option<StreamInfo>, LogError> {
     match described(api).await {
-        Ok(info) => return Ok(info),
+        Ok(info) => return Ok(Some(info)),
         Err(error) if error.no_stream() => {}
         Err(error) => return Err(api.explain("describe the stream", &error)),
     }
@@ -58,6 +61,15 @@ pub(super) async fn find(api: &Api, settings: &NatsSettings) -> Result<StreamInf
             "there is no stream `{stream}`, and with an empty --nats-prefix none is created, since `>` would take in NATS's own subjects: create it with the subjects that are to be feeds, or give a prefix"
         )));
     }
+    Ok(None)
+}
+
+/// The stream, created where there is none and that is allowed.
+pub(super) async fn find(api: &Api, settings: &NatsSettings) -> Result<StreamInfo, LogError> {
+    if let Some(info) = look(api, settings).await? {
+        return Ok(info);
+    }
+    let stream = &settings.stream;
     match api.create_stream(&new_stream(settings)).await {
         Ok(()) => tracing::info!(stream, "created the stream"),
         Err(ApiError::Server(error)) if error.err_code == ALREADY_THERE => {}

@@ -1,6 +1,7 @@
 //! Secrets are in no log, no answer and no metric.
 
 use super::{AUDIENCE, SECRET, api_key, bearer, below_a, right, signed, token};
+use crate::nats_server::{NatsServer, Version};
 use crate::replica::within;
 use crate::websocket::Client as Socket;
 use jsonwebtoken::Algorithm;
@@ -18,19 +19,12 @@ struct Talkative {
 }
 
 impl Talkative {
-    fn start(log: File, record: &str) -> (Self, String) {
+    fn start(log: File, arguments: &[&str], variables: &[(&str, &str)]) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
             .args(["--listen", "127.0.0.1:0", "--log", "trace"])
-            .args([
-                "--jwt-audience",
-                AUDIENCE,
-                "--jwt-cookie",
-                "id",
-                "--jwt-query",
-            ])
+            .args(arguments)
             .env_clear()
-            .env("TIDINGS_JWT_KEY", SECRET)
-            .env("TIDINGS_API_KEY", record)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -49,6 +43,15 @@ impl Talkative {
     }
 }
 
+impl Talkative {
+    /// Has it read its settings again.
+    fn hang_up(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", "HUP", &id]).status();
+        assert!(sent.expect("kill").success());
+    }
+}
+
 impl Drop for Talkative {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -62,7 +65,19 @@ async fn no_secret_is_logged_or_told_or_counted() {
     let path = folder.path().join("log");
     let (key, record) = api_key("billing", "subscribe=a.>;publish=a.>;admin");
     let hash = record.split(':').nth(1).expect("a hash").to_owned();
-    let (program, url) = Talkative::start(File::create(&path).expect("a file"), &record);
+    let arguments = [
+        "--jwt-audience",
+        AUDIENCE,
+        "--jwt-cookie",
+        "id",
+        "--jwt-query",
+    ];
+    let variables = [
+        ("TIDINGS_JWT_KEY", SECRET),
+        ("TIDINGS_API_KEY", record.as_str()),
+    ];
+    let log = File::create(&path).expect("a file");
+    let (program, url) = Talkative::start(log, &arguments, &variables);
     let wrong = signed(
         &json!({"tidings": below_a()}),
         "x".repeat(32).as_str(),
@@ -128,4 +143,97 @@ async fn no_secret_is_logged_or_told_or_counted() {
 async fn text(request: reqwest::RequestBuilder) -> String {
     let answer = within("a head", request.send()).await.expect("an answer");
     within("a body", answer.text()).await.expect("a body")
+}
+
+const PASSWORD: &str = "hunter2hunter2";
+
+/// A way to give a password or a token to a server.
+struct Login {
+    settings: String,
+    variable: Option<(&'static str, String)>,
+    is_right: bool,
+}
+
+/// All ways, for the NATS server at `url` and a file with the password.
+fn logins(url: &str, file: &str) -> Vec<Login> {
+    let embedded = url.replace("://", &format!("://alice:{PASSWORD}@"));
+    let right = |settings: &str, variable| Login {
+        settings: settings.to_owned(),
+        variable,
+        is_right: true,
+    };
+    let user = format!("nats = '{url}'\nnats-user = 'alice'\n");
+    let in_settings = format!("{user}nats-password = '{PASSWORD}'");
+    let in_file = format!("{user}nats-password-file = '{file}'");
+    let variable = ("TIDINGS_NATS_PASSWORD", PASSWORD.to_owned());
+    vec![
+        right(&in_settings, None),
+        right(&in_file, None),
+        right(&user, Some(variable)),
+        right("", Some(("TIDINGS_NATS", embedded))),
+        Login {
+            settings: format!("nats = '{url}'\nnats-token = '{PASSWORD}'"),
+            variable: None,
+            is_right: false,
+        },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_of_nats_is_logged_or_told_wherever_it_was_given() {
+    let login = format!("authorization {{ user: alice, password: {PASSWORD} }}");
+    let config = format!("jetstream {{ store_dir: $STORE }}\n{login}");
+    let nats = NatsServer::with(Version::V2_15, &config);
+    let folder = tempfile::tempdir().expect("a folder");
+    let [log, secret, settings] =
+        ["log", "secret", "tidings.toml"].map(|name| folder.path().join(name));
+    std::fs::write(&secret, format!("{PASSWORD}\n")).expect("a file");
+    for login in logins(&nats.url(), secret.to_str().expect("a path")) {
+        let right = format!("nats-max-bytes = 100000000\n{}", login.settings);
+        let wrong = format!("{right}\nnats-token = '{PASSWORD}' {PASSWORD}");
+        std::fs::write(&settings, &right).expect("a file");
+        let path = settings.to_str().expect("a path");
+        let arguments = ["--nats-timeout", "1", "--config", path];
+        let variable = login.variable.iter();
+        let variables: Vec<_> = variable
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let file = File::create(&log).expect("a file");
+        let (program, url) = Talkative::start(file, &arguments, &variables);
+        let client = Client::new();
+        let says = async |what: &str| {
+            let said = || std::fs::read_to_string(&log).expect("a log").contains(what);
+            within(what, async {
+                while !said() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        };
+        let connected = match login.is_right {
+            true => "following the log",
+            false => "refused the login",
+        };
+        says(connected).await;
+        let mut told = String::new();
+        for (text, read) in [
+            (&right, "no setting has changed"),
+            (&wrong, "can't be used"),
+        ] {
+            std::fs::write(&settings, text).expect("a file");
+            program.hang_up();
+            says(read).await;
+        }
+        for path in ["/metrics", "/readyz?strict=1", "/explain?feed=a", "/"] {
+            told += &text(client.get(format!("{url}{path}"))).await;
+        }
+        told += &text(client.post(format!("{url}/feeds/a")).body("x")).await;
+        drop(program);
+        let log = std::fs::read_to_string(&log).expect("a log");
+        assert!(log.contains("TRACE"), "it does not log");
+        for (what, text) in [("log", &log), ("answers", &told)] {
+            let found = text.lines().find(|line| line.contains(PASSWORD));
+            assert_eq!(found, None, "in the {what}");
+        }
+    }
 }

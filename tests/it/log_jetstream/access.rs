@@ -13,6 +13,7 @@ use tidings::log::{Limit, Range, Select};
 on_both!(
     a_user_and_password_are_given_apart_or_in_the_address,
     a_token_is_given_apart_or_in_the_address,
+    a_password_and_a_token_may_be_in_files_read_anew_at_each_connect,
     an_nkey_seed_signs_the_servers_nonce,
     a_credentials_file_is_read_anew_at_each_connect,
     tls_trusts_an_authority_of_ones_own_and_shows_a_certificate,
@@ -65,11 +66,11 @@ async fn a_user_and_password_are_given_apart_or_in_the_address(version: Version)
     let server = NatsServer::with(version, &config);
     let mut apart = server.settings();
     apart.user = Some("alice".to_owned());
-    apart.password = Some("p@ss/w".to_owned());
+    apart.password = Some("p@ss/w".to_owned().into());
     works(apart.clone()).await;
     let within = server.url().replace("://", "://alice:p%40ss%2Fw@");
     works(settings(&within)).await;
-    apart.password = Some("wr0ng".to_owned());
+    apart.password = Some("wr0ng".to_owned().into());
     let text = refused(apart).await;
     let expected = format!("NATS refused the login at {}: ", server.url());
     assert!(text.starts_with(&expected), "{text}");
@@ -81,7 +82,7 @@ async fn a_token_is_given_apart_or_in_the_address(version: Version) {
     let config = format!("{JETSTREAM}\nauthorization {{ token: s3cret }}");
     let server = NatsServer::with(version, &config);
     let mut apart = server.settings();
-    apart.token = Some("s3cret".to_owned());
+    apart.token = Some("s3cret".to_owned().into());
     works(apart).await;
     works(settings(&server.url().replace("://", "://s3cret@"))).await;
     assert!(
@@ -89,6 +90,30 @@ async fn a_token_is_given_apart_or_in_the_address(version: Version) {
             .await
             .contains("authorization violation")
     );
+}
+
+async fn a_password_and_a_token_may_be_in_files_read_anew_at_each_connect(version: Version) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    let login = ["user: alice, password: \"p w\"", "token: s3cret"];
+    for (login, secret) in login.iter().zip(["p w", "s3cret"]) {
+        let config = format!("{JETSTREAM}\nauthorization {{ {login} }}");
+        let server = NatsServer::with(version, &config);
+        let mut settings = server.settings();
+        match secret {
+            "s3cret" => settings.token_file = Some(file.clone()),
+            _ => {
+                settings.user = Some("alice".to_owned());
+                settings.password_file = Some(file.clone());
+            }
+        }
+        std::fs::write(&file, "wr0ng\n").unwrap();
+        settings.timeout_seconds = 1;
+        let (log, _) = log_of(settings);
+        unavailable(log.open().await);
+        std::fs::write(&file, format!("{secret}\n")).unwrap();
+        soon(async { while log.open().await.is_err() {} }).await;
+    }
 }
 
 async fn an_nkey_seed_signs_the_servers_nonce(version: Version) {
@@ -386,7 +411,7 @@ async fn settings_that_can_not_be_right_are_named_at_once() {
         ("--nats-cert:", |s, file| s.cert = Some(file)),
         ("--nats-user:", |s, _| s.user = Some("u".into())),
         ("only one of --nats-token, a user within --nats", |s, _| {
-            s.token = Some("s3cret".into());
+            s.token = Some("s3cret".to_owned().into());
             s.servers = vec!["nats://s3cret@host".into()];
         }),
     ];
