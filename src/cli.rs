@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod environment;
+mod health;
 mod publish;
 mod remote;
 mod serve;
@@ -54,6 +55,8 @@ enum Command {
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
     Tail(Tail),
+    /// Asks a server whether it is ready: a health check for containers without a shell.
+    Health(health::Health),
     /// Measures a server: opens readers, publishes, and tells what came of it.
     Bench(Box<bench::Bench>),
     /// Holds a deployment to its promise: publishes, reads, and tells what was lost without a word.
@@ -119,6 +122,7 @@ impl Cli {
             }
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
+            Some(Command::Health(health)) => health.run().await,
             Some(Command::Bench(bench)) => bench.run().await,
             Some(Command::Verify(verify)) => verify.run().await,
             Some(Command::Token(token)) => token.run(),

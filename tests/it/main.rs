@@ -3,6 +3,7 @@
 #[macro_use]
 mod nats_server;
 mod call;
+mod certificates;
 mod cutting_proxy;
 mod forms;
 mod network;
@@ -26,6 +27,7 @@ mod cli;
 mod client;
 mod conformance;
 mod connections;
+mod deploy;
 mod disk;
 mod drain;
 mod exact;
