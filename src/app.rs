@@ -7,7 +7,8 @@ use crate::config::{
     WebSocketSettings,
 };
 use crate::http::{
-    Bounds, Credentials, Door, Drain, Server, Service, Stall, Watch, examples, max_message, router,
+    Bounds, Credentials, Door, Drain, Part, Server, Service, Stall, Tls, TlsError, Watch, examples,
+    max_message, router,
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
@@ -20,7 +21,7 @@ use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
 /// A replica that listens and does not serve yet.
@@ -28,6 +29,9 @@ use tokio::sync::{Semaphore, watch};
 pub struct App {
     server: Server,
     router: Router,
+    /// The listener for operators, where they have one of their own.
+    admin: Option<(Server, Router)>,
+    base: Arc<str>,
     hub: Hub,
     shards: Arc<Shards>,
     ending: watch::Sender<Option<End>>,
@@ -36,6 +40,7 @@ pub struct App {
     connections: Connections,
     drain: Duration,
     access: Arc<Access>,
+    tls: Option<Tls>,
 }
 
 /// How a replica is shut down.
@@ -64,12 +69,30 @@ pub enum StartError {
         "refusing to listen on {0}, which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
+    /// The same of the listener for operators.
+    #[error(
+        "refusing to listen on {0} for operators (--admin-listen), which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or, where operators alone reach it, set --anonymous-admin, or listen on 127.0.0.1"
+    )]
+    AdminExposed(SocketAddr),
     /// Authentication can't be set up as told.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// TLS can't be spoken as told.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {error}{}", other_port(error))]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The same of the listener for operators.
+    #[error(
+        "can't listen on {address} for operators: {error}; choose another address or port with --admin-listen"
+    )]
+    AdminListen {
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -120,8 +143,10 @@ impl App {
         let limits = settings.limits;
         let memory = settings.memory;
         let access = Arc::new(access(&settings)?);
+        let admin_access = admin_access(&settings, &access)?;
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
+        let tls = Tls::open(settings.tls)?;
         let connections = Connections::new(limits.max_connections);
         let clients = Clients::new(&settings.clients);
         let bodies = body_budget(&limits)?;
@@ -144,8 +169,10 @@ impl App {
             max_head: limits.max_head_bytes,
             stall: stall.clone(),
         };
-        let server = Server::bind(address, connections.clone(), clients.door.clone(), bounds)
+        let (places, door) = (connections.clone(), clients.door.clone());
+        let server = Server::bind(address, places, door.clone(), bounds.clone(), tls.clone())
             .map_err(|error| StartError::Listen { address, error })?;
+        let admin = admin_server(settings.admin.admin_listen, door, bounds, tls.clone())?;
         let watch = Watch::new(stall);
         let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
         let shards = hub
@@ -186,9 +213,19 @@ impl App {
             revoked: &revoker.ended,
         })
         .with_credentials(credentials.refused())
+        .with_tls(tls.as_ref().map(Tls::counters))
         .with_name(&replica);
         let ending = watch::Sender::new(None);
+        let base: Arc<str> = settings.listen.base_path.unwrap_or_default().into();
         let service = Service {
+            part: match admin {
+                Some(_) => Part::Clients,
+                None => Part::Whole,
+            },
+            base: base.clone(),
+            console: settings.admin.console,
+            started: Instant::now(),
+            max_connections: connections.max,
             publisher,
             hub: hub.clone(),
             access: access.clone(),
@@ -205,6 +242,7 @@ impl App {
             publish_rates: clients.publish_rates,
             message_rates: clients.message_rates,
             revoker: revoker.clone(),
+            scheme: scheme(tls.as_ref()),
             replica,
             max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,
@@ -218,9 +256,12 @@ impl App {
             messages,
             requests: Arc::new(Semaphore::new(limits.max_publishes)),
         };
+        let admin = admin.map(|server| (server, router(service.for_operators(admin_access))));
         Ok(Self {
             server,
             router: router(service),
+            admin,
+            base,
             hub,
             shards,
             ending,
@@ -229,12 +270,29 @@ impl App {
             connections,
             drain: Duration::from_secs(settings.listen.drain_seconds.into()),
             access,
+            tls,
         })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.server.local_addr()
+    }
+
+    /// How it is spoken to: `https` with TLS, and `http` without.
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.tls.as_ref())
+    }
+
+    /// Where it listens for operators, if they have a listener of their own.
+    pub fn admin_addr(&self) -> io::Result<Option<SocketAddr>> {
+        let admin = self.admin.as_ref();
+        admin.map(|(server, _)| server.local_addr()).transpose()
+    }
+
+    /// The path below which everything is: empty, or without a slash at its end.
+    pub fn base_path(&self) -> &str {
+        &self.base
     }
 
     /// Its hub.
@@ -255,7 +313,14 @@ impl App {
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
             _ => {}
         }
-        Ok(examples(&self.access, &address.to_string()))
+        let url = format!("{}://{address}{}", self.scheme(), self.base);
+        // A certificate is hardly ever for an address.
+        let curl = if self.tls.is_some() {
+            "curl -k"
+        } else {
+            "curl"
+        };
+        Ok(examples(&self.access, curl, &url))
     }
 
     /// Serves until `shutdown` is done, then has every stream and request end as it says. Meanwhile all is served as
@@ -265,8 +330,14 @@ impl App {
         let follower = tokio::spawn(self.hub.clone().follow());
         let watch = tokio::spawn(self.watch.run());
         let revoking = tokio::spawn(self.revoker.listen());
+        let tls = self.tls.map(|tls| tokio::spawn(tls.watch()));
         let drain = watch::Sender::new(Drain::No);
         let mut serving = tokio::spawn(self.server.serve(self.router, drain.subscribe()));
+        // Operators look on until the end: whoever does still is cut off then.
+        let looked_at = watch::Sender::new(Drain::No);
+        let admin = self
+            .admin
+            .map(|(server, router)| tokio::spawn(server.serve(router, looked_at.subscribe())));
         let spread = match shutdown.await {
             Shutdown::Spread => self.drain.mul_f64(SPREAD),
             Shutdown::AtOnce => Duration::ZERO,
@@ -297,6 +368,14 @@ impl App {
         follower.abort();
         watch.abort();
         revoking.abort();
+        if let Some(tls) = tls {
+            tls.abort();
+        }
+        if let Some(serving) = admin {
+            serving.abort();
+            // An error is that it was: its listener is closed then.
+            let _ = serving.await;
+        }
     }
 }
 
@@ -325,6 +404,29 @@ impl Clients {
             message_rates: Rates::new(settings.message_rate, settings.message_burst),
         }
     }
+}
+
+fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
+/// The connections that operators may have on a listener of their own.
+const ADMIN_CONNECTIONS: usize = 1000;
+
+/// The listener for operators: with places of its own, so that it is there when clients take all of theirs.
+fn admin_server(
+    address: Option<SocketAddr>,
+    door: Door,
+    bounds: Bounds,
+    tls: Option<Tls>,
+) -> Result<Option<Server>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let connections = Connections::new(ADMIN_CONNECTIONS);
+    let server = Server::bind(address, connections, door, bounds, tls);
+    let server = server.map_err(|error| StartError::AdminListen { address, error })?;
+    Ok(Some(server))
 }
 
 /// A replica's name, unlike that of any other.
@@ -407,11 +509,24 @@ fn access(settings: &Settings) -> Result<Access, StartError> {
             subscribe: listen.anonymous_subscribe.clone(),
             publish: listen.anonymous_publish.clone(),
             request: listen.anonymous_request.clone(),
+            admin: false,
         });
     }
     match (settings.auth.is_given(), listen.listen.ip().is_loopback()) {
         (true, _) => Ok(Access::Nothing),
         (false, true) => Ok(Access::Local),
         (false, false) => Err(StartError::Exposed(listen.listen)),
+    }
+}
+
+/// The same on the listener for operators: what everyone may do, or, without authentication, all on this machine alone.
+fn admin_access(settings: &Settings, clients: &Access) -> Result<Access, StartError> {
+    let (admin, guarded) = (&settings.admin, settings.auth.is_given());
+    match admin.admin_listen {
+        Some(address) if !guarded && address.ip().is_loopback() => Ok(Access::Local),
+        Some(address) if !guarded && !admin.anonymous_admin => {
+            Err(StartError::AdminExposed(address))
+        }
+        _ => Ok(clients.with_admin(admin.anonymous_admin)),
     }
 }

@@ -47,7 +47,32 @@ pub enum Access {
         publish: Vec<Pattern>,
         /// What everyone may request.
         request: Vec<Pattern>,
+        /// Whether the operators' pages are for everyone too.
+        admin: bool,
     },
     /// Nothing: they have to show credentials.
     Nothing,
+}
+
+impl Access {
+    /// The same on a listener that others may reach, and whether the operators' pages are for everyone there.
+    #[must_use]
+    pub fn with_admin(&self, admin: bool) -> Self {
+        let (subscribe, publish, request) = match self {
+            Self::Anonymous {
+                subscribe,
+                publish,
+                request,
+                ..
+            } => (subscribe.clone(), publish.clone(), request.clone()),
+            Self::Local | Self::Nothing if admin => Default::default(),
+            Self::Local | Self::Nothing => return Self::Nothing,
+        };
+        Self::Anonymous {
+            subscribe,
+            publish,
+            request,
+            admin,
+        }
+    }
 }

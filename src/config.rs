@@ -1,15 +1,19 @@
 //! Settings: one small struct a concern, each field with its flag, its variable and its default.
 
+mod admin;
 mod auth;
 mod clients;
 mod data;
 mod nats;
+mod tls;
 mod websocket;
 
+pub use admin::AdminSettings;
 pub use auth::AuthSettings;
 pub use clients::{ClientSettings, ForwardedHeader};
 pub use data::DataSettings;
 pub use nats::{CreateStream, NatsSettings, without_user};
+pub use tls::TlsSettings;
 pub use websocket::WebSocketSettings;
 
 use crate::event::{InvalidName, Pattern};
@@ -27,7 +31,13 @@ pub struct Settings {
     pub listen: ListenSettings,
     /// See there.
     #[command(flatten)]
+    pub tls: TlsSettings,
+    /// See there.
+    #[command(flatten)]
     pub auth: AuthSettings,
+    /// See there.
+    #[command(flatten)]
+    pub admin: AdminSettings,
     /// See there.
     #[command(flatten)]
     pub streams: StreamSettings,
@@ -107,6 +117,10 @@ pub struct ListenSettings {
     )]
     pub allow_origin: Vec<String>,
 
+    /// The path below which a proxy mounts this server without taking it off, as in `/tidings`. Everything is below it then.
+    #[arg(long, env = "TIDINGS_BASE_PATH", value_name = "PATH", value_parser = parse_base_path)]
+    pub base_path: Option<String>,
+
     /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds. After SIGTERM the streams are
     /// closed one after the other over most of it.
     #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
@@ -121,6 +135,22 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     };
     let wrong = |_| "it is an IP address and port, as in 127.0.0.1:8080".to_owned();
     address.parse().map_err(wrong)
+}
+
+/// A path in front of all others: empty, or segments that stand in a URL and in a shell as they are.
+fn parse_base_path(text: &str) -> Result<String, String> {
+    let path = text.trim_end_matches('/');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);
+    let is_path = |rest: &str| rest.split('/').all(is_segment);
+    match path.is_empty() || path.strip_prefix('/').is_some_and(is_path) {
+        true => Ok(path.to_owned()),
+        false => Err(
+            "it begins with `/`, and its segments are of letters, digits, `-`, `.`, `_` and `~`, as in /tidings"
+                .to_owned(),
+        ),
+    }
 }
 
 /// An origin as browsers write it (RFC 6454, section 6.2): scheme, host and port, and nothing else.

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod asked;
 mod assets;
+mod base;
 mod batch;
 mod body;
 mod client;
@@ -12,6 +13,7 @@ mod examples;
 mod explain;
 mod handoff;
 mod health;
+mod index;
 mod line;
 mod negotiate;
 mod origins;
@@ -23,6 +25,8 @@ mod server;
 mod stall;
 mod stream;
 mod subscribe;
+mod tls;
+mod transport;
 mod validator;
 mod websocket;
 
@@ -30,6 +34,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use examples::examples;
 pub(crate) use server::{Bounds, Door, Drain, Server};
 pub(crate) use stall::{Stall, Watch};
+pub(crate) use tls::{Tls, TlsError};
 pub(crate) use websocket::max_message;
 
 use crate::auth::Access;
@@ -44,7 +49,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::get;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body;
@@ -53,7 +58,7 @@ use percent_encoding::{
 };
 use problem::Problem;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stream::Ending;
 use tokio::sync::Semaphore;
 
@@ -79,9 +84,19 @@ pub(crate) struct Service {
     /// How many messages each may send over WebSockets.
     pub(crate) message_rates: Rates,
     pub(crate) revoker: Revoker,
+    /// `https` with TLS, and `http` without.
+    pub(crate) scheme: &'static str,
+    /// Which routes are served.
+    pub(crate) part: Part,
+    /// The path below which they are: empty, or without a slash at its end.
+    pub(crate) base: Arc<str>,
+    /// Whether there is a console page.
+    pub(crate) console: bool,
+    pub(crate) started: Instant,
     /// Its name among the replicas.
     pub(crate) replica: Arc<str>,
     pub(crate) max_streams: usize,
+    pub(crate) max_connections: usize,
     pub(crate) max_patterns: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_batch_bytes: usize,
@@ -96,41 +111,83 @@ pub(crate) struct Service {
     pub(crate) requests: Arc<Semaphore>,
 }
 
-/// All routes.
+/// Which routes a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of them, being the only listener.
+    Whole,
+    /// Those for clients: operators have a listener of their own.
+    Clients,
+    /// All of them, for operators: the console reads and publishes as clients do.
+    Operators,
+}
+
+/// The routes of a listener.
 pub(crate) fn router(service: Service) -> Router {
     let origins = service.credentials.origins().clone();
     let callers = match *service.access {
         Access::Local => Callers::Loopback(origins.into()),
         Access::Anonymous { .. } | Access::Nothing => Callers::Everyone(origins.into()),
     };
-    Router::new()
-        .route("/", get(health::index))
+    let operators = match service.part {
+        Part::Whole | Part::Operators => admin::routes(),
+        Part::Clients => admin::elsewhere(),
+    };
+    let base = service.base.clone();
+    let routes = Router::new()
+        .route("/", get(index::index))
         .route("/feeds", get(subscribe::several).post(batch::many))
         .route("/feeds/{feed}", get(subscribe::one).post(publish::one))
         .route("/explain", get(explain::explain))
         .route("/ws", get(websocket::open))
-        .route("/admin/subjects/{subject}", delete(admin::revoke))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .merge(assets::routes())
+        .merge(operators)
+        .merge(assets::routes(service.shows_console()))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(service.request_timeout, bound_time))
         .layer(DefaultBodyLimit::disable()) // each route that reads a body bounds it
+        .with_state(service);
+    base::below(&base, routes)
         .layer(from_fn_with_state(callers, access::guard))
         .layer(from_fn(finish))
-        .with_state(service)
 }
 
-async fn not_found(uri: Uri) -> Problem {
+/// What is answered to those who speak HTTP without TLS where TLS is spoken.
+fn no_tls() -> Router {
+    let answer = async || {
+        Problem::bad_request("this port speaks TLS: use https:// in place of http://").closing()
+    };
+    Router::new().fallback(answer).layer(from_fn(finish))
+}
+
+impl Service {
+    /// The same for operators, on a listener of their own where this may be done without credentials.
+    pub(crate) fn for_operators(&self, access: Access) -> Self {
+        Self {
+            part: Part::Operators,
+            credentials: Arc::new(self.credentials.with_access(&access)),
+            access: Arc::new(access),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the console page is served.
+    fn shows_console(&self) -> bool {
+        self.console && self.part != Part::Clients
+    }
+}
+
+async fn not_found(State(service): State<Service>, uri: Uri) -> Problem {
+    let base = &service.base;
     let path = uri.path().escape_debug();
     let detail = match dotted(uri.path()) {
         Some(right) => {
             let right = right.escape_debug();
-            format!("there is nothing at `{path}`; tokens are joined by dots: `/feeds/{right}`")
+            format!(
+                "there is nothing at `{path}`; tokens are joined by dots: `{base}/feeds/{right}`"
+            )
         }
-        None => format!("there is nothing at `{path}`; feeds are at `/feeds/{{name}}`"),
+        None => format!("there is nothing at `{path}`; feeds are at `{base}/feeds/{{name}}`"),
     };
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
@@ -145,14 +202,17 @@ fn dotted(path: &str) -> Option<String> {
     (!tokens.is_empty()).then(|| tokens.join("."))
 }
 
-async fn method_not_allowed(uri: Uri) -> Problem {
+async fn method_not_allowed(State(service): State<Service>, uri: Uri) -> Problem {
+    let base = &service.base;
     let path = uri.path();
     let detail = match path == "/feeds" || path.starts_with("/feeds/") {
         true => "feeds are read with GET, and published to with POST".to_owned(),
-        false if path.starts_with("/admin/subjects/") => {
+        false if path.contains("/admin/subjects/") => {
             "what a subject has open is ended with DELETE".to_owned()
         }
-        false => format!("`{path}` is read with GET; events are published to `/feeds/{{name}}`"),
+        false => {
+            format!("`{path}` is read with GET; events are published to `{base}/feeds/{{name}}`")
+        }
     };
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
@@ -311,5 +371,48 @@ fn check_encoding(part: &str, text: &str) -> Result<(), Problem> {
         Err(_) => Err(Problem::bad_request(format!(
             "the {part} is not UTF-8 once it is decoded"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(query: &str) -> Option<Vec<(String, String)>> {
+        let uri = Uri::builder().path_and_query(format!("/feeds?{query}"));
+        Params::read(&uri.build().ok()?).ok().map(|params| params.0)
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_are_read_as_they_were_written(
+            pairs in prop::collection::vec(("\\PC{1,5}", "\\PC{0,8}"), 1..5),
+        ) {
+            let query: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| format!("{}={}", in_url(name), in_url(value)))
+                .collect();
+            prop_assert_eq!(read(&query.join("&")), Some(pairs));
+        }
+
+        #[test]
+        fn a_query_is_refused_or_every_decoder_would_read_it_alike(
+            query in "([a-f0-9=&+;]|%[0-9a-fA-F]{2}|%|[!-~&&[^#]]){0,30}",
+        ) {
+            let Some(pairs) = read(&query) else {
+                return Ok(());
+            };
+            let strict = |text: &str| {
+                let spaced = text.replace('+', " ");
+                percent_decode_str(&spaced).decode_utf8().map(|text| text.into_owned()).ok()
+            };
+            let parts = query.split('&').filter(|part| !part.is_empty());
+            let expected: Option<Vec<_>> = parts
+                .map(|part| part.split_once('=').unwrap_or((part, "")))
+                .map(|(name, value)| Some((strict(name)?, strict(value)?)))
+                .collect();
+            prop_assert_eq!(Some(pairs), expected);
+        }
     }
 }

@@ -15,6 +15,7 @@ mod groups;
 mod join;
 #[cfg(test)]
 mod model;
+mod overview;
 mod reader;
 mod shard;
 mod signal;
@@ -31,11 +32,11 @@ pub use entry::Entry;
 pub use join::{Joined, NO_ID, Refusal, Start};
 pub use reader::Reader;
 pub(crate) use shard::forget_unsent;
-pub use shard::{Handed, ShardStats, Shards};
+pub use shard::{Handed, ShardStats, Shards, Slow};
 pub use signal::{Events, Piece, Signal, Told, heartbeat};
 pub use status::Status;
 pub use term::{Due, Term};
-pub use window::WindowLimits;
+pub use window::{Newest, Reach, WindowLimits};
 
 use crate::config::StreamSettings;
 use crate::event::{Patterns, Position};

@@ -4,10 +4,13 @@ mod credentials;
 mod limits;
 mod log;
 mod replica;
+mod tls;
+mod values;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
 pub use limits::Bounded;
+pub use tls::TlsCounters;
 pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
 use crate::hub::{ShardStats, Shards, Usage};

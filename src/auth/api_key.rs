@@ -183,6 +183,7 @@ pub fn read_lines(text: &str) -> Result<Vec<ApiKey>, InvalidApiKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn permissions(text: &str) -> Permissions {
         text.parse().unwrap()
@@ -267,5 +268,33 @@ mod tests {
         assert_eq!(twice, InvalidApiKey::Twice("billing".to_owned()));
         let many = ApiKeys::new(vec![record; MAX_API_KEYS + 1]).unwrap_err();
         assert_eq!(many, InvalidApiKey::TooMany(MAX_API_KEYS + 1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_is_read_as_it_was_written(
+            names in prop::collection::vec("[a-zé@.-]{1,10}", 0..5), ends in "\n|\r\n", between in "(#.{0,9}|[ \t]{0,3})",
+        ) {
+            let records: Vec<ApiKey> = names.iter().map(|name| generate(name).1).collect();
+            let lines = records.iter().map(|record| format!(" {record}\t{ends}{between}{ends}"));
+            prop_assert_eq!(read_lines(&lines.collect::<String>()), Ok(records));
+        }
+
+        #[test]
+        fn no_text_breaks_it_and_an_error_quotes_no_hash(
+            text in prop_oneof!["\\PC{0,60}", "[a-z:#\n ]{0,60}", "x:[0-9a-fA-F]{63,65}:(admin|subscribe=[a.*>{}]{0,6}|)"],
+        ) {
+            match read_lines(&text) {
+                Ok(keys) => {
+                    let printed: Vec<_> = keys.iter().map(ToString::to_string).collect();
+                    prop_assert_eq!(read_lines(&printed.join("\n")), Ok(keys));
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    let hash = text.split(':').nth(1).filter(|hash| hash.len() > 60);
+                    prop_assert!(hash.is_none_or(|hash| !error.contains(hash)), "{}", error);
+                }
+            }
+        }
     }
 }

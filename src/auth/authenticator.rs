@@ -112,6 +112,15 @@ fn shown(path: &Option<PathBuf>) -> String {
     path.unwrap_or_default()
 }
 
+/// What those may do who show nothing; `None` where they have to.
+fn nobody(is_open: bool, access: &Access) -> Option<Caller> {
+    match access {
+        Access::Local | Access::Nothing if !is_open => None,
+        access if is_open => Some(Caller::from(access)),
+        access => Some(Caller::from(access).who_may_show_more()),
+    }
+}
+
 impl Authenticator {
     /// One that does as the settings say. `access` is what those may do of whom nothing is known. With authentication
     /// [`Access::Local`] is none: who shows nothing is refused, on this machine too. Begins to fetch an issuer's keys,
@@ -121,11 +130,6 @@ impl Authenticator {
         let tokens = verifier(settings)?;
         let api_keys = api_keys(settings)?;
         let is_open = tokens.is_none() && api_keys.is_empty();
-        let nobody = match access {
-            Access::Local | Access::Nothing if !is_open => None,
-            access if is_open => Some(Caller::from(access)),
-            access => Some(Caller::from(access).who_may_show_more()),
-        };
         Ok(Self {
             tokens,
             api_keys,
@@ -138,7 +142,7 @@ impl Authenticator {
                 },
                 by_claim: settings.grant_claim.clone(),
             },
-            nobody,
+            nobody: nobody(is_open, access),
             revoked: Revoked::default(),
         })
     }
@@ -146,6 +150,15 @@ impl Authenticator {
     /// The subjects whose credentials of before are taken no more.
     pub fn revoked(&self) -> &Revoked {
         &self.revoked
+    }
+
+    /// The same, with the same keys, where something else may be done by those of whom nothing is known.
+    #[must_use]
+    pub fn with_access(&self, access: &Access) -> Self {
+        Self {
+            nobody: nobody(self.is_open(), access),
+            ..self.clone()
+        }
     }
 
     /// Whether there is anything to show.

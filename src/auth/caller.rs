@@ -204,11 +204,12 @@ impl From<&Access> for Caller {
                 subscribe,
                 publish,
                 request,
+                admin,
             } => Self::anonymous(Grants {
                 subscribe: subscribe.clone(),
                 publish: publish.clone(),
                 request: request.clone(),
-                admin: false,
+                admin: *admin,
             }),
             Access::Nothing => Self::anonymous(Grants::default()),
         }
@@ -221,6 +222,9 @@ impl Denied {
             Deed::Subscribe => ("reading", "read", "subscribe"),
             Deed::Publish => ("publishing to", "publish to", "publish"),
             Deed::Request => ("requesting", "request", "request"),
+            Deed::Admin if self.anonymous && !self.may_show => {
+                return "this takes the permission `admin`, which nobody has without authentication; --admin-listen opens a listener for operators".to_owned();
+            }
             Deed::Admin => return "this takes the permission `admin`".to_owned(),
         };
         let name = &self.name;

@@ -141,6 +141,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn claims(json: &str) -> Claims {
         Claims::parse(json.as_bytes()).unwrap()
@@ -225,6 +226,34 @@ mod tests {
             ("nested", "z"),
         ] {
             assert!(!claims.has(name, value), "{name} {value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn claims_are_read_as_any_parser_reads_them_or_not_at_all(
+            text in prop_oneof![
+                r#"\{("sub"|"exp"|"a"|:|,|1|-1|1e9|1e999|null|\[|\]|\{|\}|"\\u0061"| ){0,14}\}"#,
+                r#"\{("a":1,|"b":\{"a":2\},|"c":\[\{"a":null\}\],){0,4}"d":0\}"#,
+                "\\PC{0,30}",
+            ],
+        ) {
+            let value = serde_json::from_str::<Value>(&text).ok();
+            match Claims::parse(text.as_bytes()) {
+                Some(Claims(claims)) => prop_assert_eq!(Some(Value::Object(claims)), value),
+                None => {
+                    // No object, or one with a name twice: then it is shorter when it is written anew.
+                    let anew = value.filter(Value::is_object).map(|value| value.to_string());
+                    prop_assert!(anew.is_none_or(|anew| anew.len() < text.len()), "{}", text);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..60), name in "[a.]{0,6}") {
+            if let Some(claims) = Claims::parse(&bytes) {
+                let _ = (claims.text(&name), claims.has(&name, "a"));
+            }
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::printable;
 use crate::auth::Secret;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, Url};
+use reqwest::{Certificate, Client, Response, Url};
 use serde::Deserialize;
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a server may take to accept a connection.
@@ -38,6 +39,11 @@ pub(super) struct Remote {
         hide_env_values = true
     )]
     token: Option<Secret>,
+
+    /// The authorities whose certificates are taken from a server with https, as PEM; in place of those that the system
+    /// trusts.
+    #[arg(long, env = "TIDINGS_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// What is read of an RFC 9457 problem, or of what `/readyz` answers.
@@ -59,6 +65,10 @@ impl Remote {
         }
         if let Some(token) = &self.token {
             client = client.default_headers(authorization(token)?);
+        }
+        if let Some(ca) = &self.ca {
+            let wrong = || format!("--ca: `{}`", ca.display());
+            client = client.tls_certs_only(authorities(ca).with_context(wrong)?);
         }
         client.build().context("no HTTP client can be made")
     }
@@ -97,12 +107,15 @@ impl Remote {
             cause = source;
         }
         let cause = cause.to_string();
-        // What rustls makes of an answer in plain HTTP.
-        match self.url.scheme() == "https" && cause.contains("InvalidContentType") {
-            true => {
-                "the server does not speak TLS there; its address begins with http://".to_owned()
-            }
-            false => printable(&cause).into_owned(),
+        let is = |named: &str| self.url.scheme() == "https" && cause.contains(named);
+        if is("InvalidContentType") {
+            // What rustls makes of an answer in plain HTTP.
+            "the server does not speak TLS there; its address begins with http://".to_owned()
+        } else if is("UnknownIssuer") {
+            "the server's certificate is of an authority that is not trusted here; --ca names one"
+                .to_owned()
+        } else {
+            printable(&cause).into_owned()
         }
     }
 
@@ -110,6 +123,12 @@ impl Remote {
     pub(super) fn url(&self) -> &str {
         self.url.as_str().trim_end_matches('/')
     }
+}
+
+fn authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let found = Certificate::from_pem_bundle(&std::fs::read(file)?)?;
+    ensure!(!found.is_empty(), "it has no certificate in PEM form");
+    Ok(found)
 }
 
 fn authorization(token: &Secret) -> anyhow::Result<HeaderMap> {
@@ -160,7 +179,8 @@ mod tests {
 
     fn feeds(url: &str, feed: Option<&str>) -> String {
         let url = parse_url(url).unwrap();
-        Remote { url, token: None }.feeds(feed).into()
+        let (token, ca) = (None, None);
+        Remote { url, token, ca }.feeds(feed).into()
     }
 
     #[test]

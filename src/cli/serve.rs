@@ -22,6 +22,7 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
         Ok(app) => app,
         Err(StartError::Log(error)) => return Ok(wrong(&error)),
         Err(StartError::Auth(error)) => return Ok(wrong(&error)),
+        Err(StartError::Tls(error)) => return Ok(wrong(&error)),
         Err(error) => return Err(error.into()),
     };
     say_hello(&app, &nats, folder.as_deref())?;
@@ -91,7 +92,14 @@ fn say_hello(app: &App, nats: &str, folder: Option<&Path>) -> anyhow::Result<()>
     if let Some(folder) = folder {
         println!("           in {}", folder.display());
     }
-    println!("listening: http://{address}{}", audience(app.access()));
+    let (scheme, base) = (app.scheme(), app.base_path());
+    println!(
+        "listening: {scheme}://{address}{base}{}",
+        audience(app.access())
+    );
+    if let Some(address) = app.admin_addr()? {
+        println!("operators: {scheme}://{address}{base}/");
+    }
     for (number, command) in app.examples()?.iter().enumerate() {
         let label = if number == 0 { "try:" } else { "" };
         println!("{label:10} {command}");

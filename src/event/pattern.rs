@@ -232,7 +232,31 @@ mod tests {
         );
     }
 
+    /// The rule as the documentation gives it.
+    fn is_pattern(text: &str) -> bool {
+        let tokens: Vec<&str> = text.split('.').collect();
+        let allowed = |(at, token): (usize, &&str)| match *token {
+            "*" => true,
+            ">" => at + 1 == tokens.len(),
+            token => token.parse::<Feed>().is_ok(),
+        };
+        text.len() <= 255 && tokens.iter().enumerate().all(allowed)
+    }
+
     proptest! {
+        #[test]
+        fn a_text_is_a_pattern_just_where_the_rule_says_so_and_prints_as_it_was(
+            text in prop_oneof!["([ab*>.]|\\.|[é/ \t\u{0}\u{2028}]){0,8}", "\\PC{0,20}", "(aaaa\\.){49,52}[a*>]{1,9}"],
+        ) {
+            match text.parse::<Pattern>() {
+                Ok(pattern) => {
+                    prop_assert!(is_pattern(&text));
+                    prop_assert_eq!(pattern.as_str(), text);
+                }
+                Err(_) => prop_assert!(!is_pattern(&text)),
+            }
+        }
+
         #[test]
         fn a_pattern_prints_as_it_was_read(pattern in pattern()) {
             prop_assert_eq!(pattern.to_string().parse::<Pattern>().unwrap(), pattern.clone());

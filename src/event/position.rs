@@ -164,7 +164,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_that_is_read_as_an_id_prints_as_it_was(text in "[0-9+]{0,3}-?[0-9a-zA-Z]{0,7}") {
+        fn a_text_that_is_read_as_an_id_prints_as_it_was(text in "[0-9+]{0,3}-?[0-9a-zA-Z]{0,7}|[0-9]{18,22}-[0-9a-z]{6}|\\PC{0,20}") {
             if let Ok(position) = text.parse::<Position>() {
                 prop_assert_eq!(position.to_string(), text);
             }

@@ -184,6 +184,7 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_names_and_addresses_of_this_machine_are_loopback() {
@@ -248,6 +249,50 @@ mod tests {
             "http://localhost?",
         ] {
             assert!(!is_origin_here(origin), "{origin}");
+        }
+    }
+
+    /// Whether a browser that is led to this authority comes to this machine, and sees nothing but a host and a port.
+    fn leads_here(scheme: &str, authority: &str) -> bool {
+        let Ok(url) = reqwest::Url::parse(&format!("{scheme}://{authority}/")) else {
+            return false;
+        };
+        let host = url
+            .host_str()
+            .unwrap_or_default()
+            .trim_end_matches('.')
+            .to_owned();
+        let here = host == "localhost"
+            || host.ends_with(".localhost")
+            || host == "[::1]"
+            || host
+                .parse::<Ipv4Addr>()
+                .is_ok_and(|address| address.is_loopback());
+        here && url.path() == "/"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+    }
+
+    /// Pieces of authorities, right ones and others.
+    const PIECES: &str = "(localhost|LOCALHOST|127\\.0\\.0\\.1|\\[::1\\]|evil|example|[a-z0-9]|\\.|:|@|/|\\\\|\\?|#|%2e|-|:80|:65536| |\\[|\\]){1,6}";
+
+    proptest! {
+        #[test]
+        fn what_passes_for_this_machine_is_this_machine_to_a_browser(text in PIECES) {
+            if is_authority_here(&text) {
+                prop_assert!(leads_here("http", &text), "{}", text);
+            }
+            for scheme in ["http", "https"] {
+                let is_here = is_origin_here(&format!("{scheme}://{text}"));
+                prop_assert_eq!(is_here, is_authority_here(&text));
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_what_reads_it(text in "\\PC{0,40}") {
+            prop_assert!(!is_authority_here(&text) || leads_here("http", &text), "{}", text);
+            prop_assert!(!is_origin_here(&text), "{}", text);
         }
     }
 }

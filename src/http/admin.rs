@@ -1,73 +1,83 @@
-//! What operators do.
+//! What is for operators: probes, metrics, and `/admin/…`, which tells how this replica does.
 
+mod feeds;
+mod readers;
+mod status;
+mod subjects;
+
+use super::health;
 use super::poll::keep_private;
 use super::problem::Problem;
-use super::{Name, Params, Service};
+use super::{Params, Service};
 use crate::auth::Caller;
-use crate::auth::revoked::LONGEST;
-use crate::revoke::{Done, Order};
-use axum::extract::State;
+use axum::Router;
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use axum::routing::{any, delete, get};
+use http::request::Parts;
+use http::{StatusCode, Uri, header};
 use serde::Serialize;
-use std::time::Duration;
 
-/// For how long credentials of before are refused, where nothing is said of that.
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
+/// How many of something are told where it is not said, and at most.
+const LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
 
-/// What has come of a revocation.
-#[derive(Serialize)]
-struct Revocation<'a> {
-    subject: &'a str,
-    /// How many connections were ended, on all replicas.
-    ended: usize,
-    /// For how many seconds credentials of before are refused.
-    seconds: u64,
-    replicas: &'a [Done],
+/// Their routes.
+pub(super) fn routes() -> Router<Service> {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/admin/status", get(status::status))
+        .route("/admin/feeds", get(feeds::feeds))
+        .route("/admin/readers", get(readers::readers))
+        .route("/admin/subjects/{subject}", delete(subjects::revoke))
 }
 
-/// `DELETE /admin/subjects/{subject}`: ends all that a subject has open, on every replica, and refuses its credentials
-/// of before for a while.
-pub(super) async fn revoke(
-    State(service): State<Service>,
-    caller: Caller,
-    Name(subject): Name,
-    params: Params,
-) -> Result<Response, Problem> {
-    caller.admin()?;
-    params.check(&["for"])?;
-    let order = Order::new(subject, time(&params)?);
-    let (replicas, told) = service.revoker.everywhere(&order).await;
-    let ended = replicas.iter().map(|done| done.ended).sum();
-    let trouble = replicas.iter().find_map(|done| done.error.clone());
-    if let Some(trouble) = told.err().or(trouble) {
-        let detail = format!(
-            "{ended} connections were told to end, and not all replicas have done all of it: {trouble}; repeat it"
-        );
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+/// The same paths where they have a listener of their own.
+pub(super) fn elsewhere() -> Router<Service> {
+    ["/livez", "/readyz", "/metrics", "/admin", "/admin/{*more}"]
+        .into_iter()
+        .fold(Router::new(), |router, path| {
+            router.route(path, any(not_here))
+        })
+}
+
+async fn not_here(uri: Uri) -> Problem {
+    let path = uri.path().escape_debug();
+    let detail = format!(
+        "`{path}` is for operators, and is served on a listener of its own here (--admin-listen)"
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// One who may see what is for operators.
+pub(super) struct Operator;
+
+impl FromRequestParts<Service> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, service).await?;
+        caller.admin()?;
+        Ok(Self)
     }
-    let revocation = Revocation {
-        subject: &order.subject,
-        ended,
-        seconds: order.seconds,
-        replicas: &replicas,
-    };
-    let text = serde_json::to_string(&revocation).expect("strings and numbers are JSON");
+}
+
+fn limit(params: &Params) -> Result<usize, Problem> {
+    let limit = params.get("limit").map_or(Ok(LIMIT), str::parse);
+    match limit {
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        _ => Err(Problem::bad_request(format!(
+            "`limit` is a number from 1 to {MAX_LIMIT}"
+        ))),
+    }
+}
+
+fn json(body: &impl Serialize) -> Response {
+    let text = serde_json::to_string(body).expect("strings and numbers are JSON");
     let kind = [(header::CONTENT_TYPE, "application/json")];
     let mut response = (kind, text + "\n").into_response();
     keep_private(response.headers_mut(), "no-store");
-    Ok(response)
-}
-
-fn time(params: &Params) -> Result<Duration, Problem> {
-    let Some(text) = params.get("for") else {
-        return Ok(A_DAY);
-    };
-    let seconds = text.parse().ok().map(Duration::from_secs);
-    seconds.filter(|time| *time <= LONGEST).ok_or_else(|| {
-        Problem::bad_request(format!(
-            "`for` is a number of seconds, 0 to {}: for so long credentials are refused that were issued before",
-            LONGEST.as_secs()
-        ))
-    })
+    response
 }

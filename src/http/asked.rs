@@ -171,3 +171,48 @@ fn number(
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn params(name: &str, value: &str) -> Params {
+        Params(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    proptest! {
+        #[test]
+        fn the_header_decides_wherever_there_is_one_and_is_an_id_or_a_reset(
+            header in prop_oneof!["[0-9]{1,4}-[0-9a-z]{6}", "(now|start|0-0)", "[ -~]{1,20}"],
+            name in prop::sample::select(vec!["after", "last", "lastEventId", "_"]),
+            value in "[1-9][0-9]{0,2}",
+        ) {
+            let value_of_header = HeaderValue::from_str(&header).unwrap();
+            let headers = HeaderMap::from_iter([(LAST_EVENT_ID.parse().unwrap(), value_of_header)]);
+            let (start, id) = start(&params(name, &value), &headers).unwrap();
+            match header.parse() {
+                Ok(position) => prop_assert_eq!((start, id), (Start::After(position), Some(header))),
+                Err(_) => prop_assert_eq!((start, id.as_deref()), (Start::Unknown, Some(crate::hub::NO_ID))),
+            }
+        }
+
+        #[test]
+        fn whatever_bytes_the_header_has_it_is_no_error(bytes in prop::collection::vec(32u8.., 1..40)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let headers = HeaderMap::from_iter([(LAST_EVENT_ID.parse().unwrap(), value)]);
+                prop_assert!(start(&Params(Vec::new()), &headers).is_ok());
+            }
+        }
+
+        #[test]
+        fn a_number_is_written_in_one_way_and_within_its_bounds(
+            text in prop_oneof!["[0-9]{0,5}", "[-+ 0-9.e_x]{0,4}", "\\PC{0,6}"], least in 0usize..3, most in 3usize..2000,
+        ) {
+            let read = number(&params("n", &text), "n", least, most);
+            let expected = (least..=most).find(|number| number.to_string() == text);
+            prop_assert_eq!(read.ok().flatten(), expected);
+        }
+    }
+}

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Uri, header};
 pub(super) const ACCESS_TOKEN: &str = "access_token";
 
 /// Where credentials may stand in a request, and who they show.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     authenticator: Authenticator,
     cookie: Option<String>,
@@ -46,6 +46,14 @@ impl Credentials {
             query: settings.jwt_query,
             refused: Refused::default(),
         })
+    }
+
+    /// The same on a listener where something else may be done without any. What is refused is counted together.
+    pub(crate) fn with_access(&self, access: &Access) -> Self {
+        Self {
+            authenticator: self.authenticator.with_access(access),
+            ..self.clone()
+        }
     }
 
     /// Whether any are taken at all.
@@ -189,6 +197,7 @@ impl FromRequestParts<Service> for Caller {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -237,5 +246,38 @@ mod tests {
             of("/?access_token=x&access_token=y").unwrap_err().status,
             400
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_cookie_is_the_first_of_its_name_that_has_a_value(
+            pairs in prop::collection::vec(("token|id|tokens|Token", "[a-zA-Z0-9._=-]{0,6}"), 0..6),
+            fields in 1usize..3,
+        ) {
+            let expected = pairs.iter().find(|(name, value)| name == "token" && !value.is_empty());
+            let mut map = HeaderMap::new();
+            for field in pairs.chunks(pairs.len().div_ceil(fields).max(1)) {
+                let field: Vec<_> = field.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                map.append(header::COOKIE, HeaderValue::from_str(&field.join("; ")).unwrap());
+            }
+            prop_assert_eq!(text(cookie(&map, "token")), expected.map(|(_, value)| value.clone()));
+        }
+
+        #[test]
+        fn whatever_bytes_come_what_is_taken_is_a_part_of_them(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"Beartoken=; \"".to_vec())], 0..60),
+            prefix in "(bearer |token=)?",
+        ) {
+            let bytes = [prefix.as_bytes(), &bytes].concat();
+            let Ok(value) = HeaderValue::from_bytes(&bytes) else {
+                return Ok(());
+            };
+            let map = HeaderMap::from_iter([(header::AUTHORIZATION, value.clone()), (header::COOKIE, value)]);
+            let whole = String::from_utf8_lossy(&bytes);
+            let from_header = bearer(&map).ok().flatten();
+            for taken in [text(from_header), text(cookie(&map, "token"))].into_iter().flatten() {
+                prop_assert!(whole.contains(&taken), "{}", taken);
+            }
+        }
     }
 }

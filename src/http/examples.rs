@@ -4,8 +4,9 @@ use super::in_url;
 use crate::auth::Access;
 use crate::event::Pattern;
 
-/// To read and to publish, as far as everyone may, from a server at `address`.
-pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
+/// To read and to publish, as far as everyone may, from the server at `url`, with its base path if it has one, with
+/// `curl` and what options it takes.
+pub(crate) fn examples(access: &Access, curl: &str, url: &str) -> Vec<String> {
     let (pattern, feed) = match access {
         Access::Local | Access::Nothing => {
             (Some("orders.*".to_owned()), Some("orders.eu".to_owned()))
@@ -17,16 +18,13 @@ pub(crate) fn examples(access: &Access, address: &str) -> Vec<String> {
             publish.first().map(a_feed),
         ),
     };
-    let url = |name: &str| {
-        let name = in_url(name);
-        format!("'http://{address}/feeds/{name}'")
-    };
+    let feed_url = |name: &str| format!("'{url}/feeds/{}'", in_url(name));
     let shown = match access {
         Access::Nothing => "-H \"Authorization: Bearer $TOKEN\" ",
         Access::Local | Access::Anonymous { .. } => "",
     };
-    let read = pattern.map(|pattern| format!("curl -N {shown}{}", url(&pattern)));
-    let publish = feed.map(|feed| format!("curl {shown}-d '{{\"n\":1}}' {}", url(&feed)));
+    let read = pattern.map(|pattern| format!("{curl} -N {shown}{}", feed_url(&pattern)));
+    let publish = feed.map(|feed| format!("{curl} {shown}-d '{{\"n\":1}}' {}", feed_url(&feed)));
     read.into_iter().chain(publish).collect()
 }
 
@@ -53,17 +51,22 @@ mod tests {
             subscribe: patterns(subscribe),
             publish: patterns(publish),
             request: Vec::new(),
+            admin: false,
         };
         assert_eq!(
-            examples(&access(&["public.>", "b"], &["in.*.>"]), "h:1"),
+            examples(
+                &access(&["public.>", "b"], &["in.*.>"]),
+                "curl",
+                "http://h:1"
+            ),
             [
                 "curl -N 'http://h:1/feeds/public.%3E'",
                 "curl -d '{\"n\":1}' 'http://h:1/feeds/in.eu.eu'"
             ]
         );
         assert_eq!(
-            examples(&access(&["it's"], &[]), "h:1"),
-            ["curl -N 'http://h:1/feeds/it%27s'"]
+            examples(&access(&["it's"], &[]), "curl -k", "https://h:1"),
+            ["curl -k -N 'https://h:1/feeds/it%27s'"]
         );
     }
 }

@@ -19,7 +19,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -63,8 +62,6 @@ pub(super) struct Socket {
     /// `None` once it was given away.
     inner: Option<(TcpStream, Permit)>,
     slot: Slot,
-    /// `None` once it is clear which version of HTTP is spoken.
-    greeting: Option<Greeting>,
     stall: Stall,
     /// Set while the socket is full: when it will have taken nothing for too long.
     full: Option<Pin<Box<Sleep>>>,
@@ -72,45 +69,27 @@ pub(super) struct Socket {
     has_room: bool,
 }
 
-/// What a connection over HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// The beginning of a connection, up to where it differs from the preface, or the preface's end: so long hyper
-/// waits for more without a limit of its own.
-struct Greeting {
-    heard: usize,
-    deadline: Pin<Box<Sleep>>,
-}
-
-impl Greeting {
-    /// Whether it is still open how this will go on.
-    fn hear(&mut self, bytes: &[u8]) -> bool {
-        let expected = &PREFACE[self.heard..];
-        self.heard += bytes.len();
-        bytes.len() < expected.len() && expected.starts_with(bytes)
-    }
-}
-
 impl Socket {
-    /// A socket that has shown within `head_timeout` which version of HTTP it speaks, or fails; and that fails
-    /// when it stalls.
-    pub(super) fn new(
-        stream: TcpStream,
-        permit: Permit,
-        slot: Slot,
-        head_timeout: Duration,
-        stall: Stall,
-    ) -> Self {
+    /// A socket that fails when it stalls.
+    pub(super) fn new(stream: TcpStream, permit: Permit, slot: Slot, stall: Stall) -> Self {
         Self {
             inner: Some((stream, permit)),
             slot,
-            greeting: Some(Greeting {
-                heard: 0,
-                deadline: Box::pin(tokio::time::sleep(head_timeout)),
-            }),
             stall,
             full: None,
             has_room: false,
+        }
+    }
+
+    /// The first byte of what has come, which stays to be read.
+    pub(super) async fn first_byte(&self) -> io::Result<u8> {
+        let Some((stream, _)) = &self.inner else {
+            return Err(given_away());
+        };
+        let mut byte = [0];
+        match stream.peek(&mut byte).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(byte[0]),
         }
     }
 
@@ -181,18 +160,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = self.stream()?.poll_read(cx, buffer);
-        let Some(greeting) = &mut self.greeting else {
-            return polled;
-        };
-        if polled.is_pending() && greeting.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if polled.is_ready() && !greeting.hear(&buffer.filled()[before..]) {
-            self.greeting = None;
-        }
-        polled
+        self.stream()?.poll_read(cx, buffer)
     }
 }
 

@@ -1,19 +1,17 @@
-//! Probes, metrics, and a page for those who come with nothing but a browser.
+//! Probes and metrics.
 
-use super::assets;
-use super::examples::examples;
+use super::admin::Operator;
 use super::problem::Problem;
-use super::{Params, Service};
+use super::{Params, Part, Service};
 use crate::hub::Status;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{StatusCode, header};
 use serde::Serialize;
 
 /// What `/readyz` answers.
 #[derive(Serialize)]
-struct Readiness {
+pub(super) struct Readiness {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -39,7 +37,7 @@ pub(super) async fn readyz(
     Ok((code, headers, body).into_response())
 }
 
-fn readiness(service: &Service, strict: bool) -> (StatusCode, Readiness) {
+pub(super) fn readiness(service: &Service, strict: bool) -> (StatusCode, Readiness) {
     if service.ending.borrow().is_some() {
         let reason = "this replica shuts down".to_owned();
         return not_ready("draining", reason);
@@ -68,56 +66,18 @@ impl Readiness {
     }
 }
 
-pub(super) async fn metrics(State(service): State<Service>) -> Response {
+/// On a listener that others reach too, where credentials are taken, they are for operators.
+pub(super) async fn metrics(
+    State(service): State<Service>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if service.part == Part::Whole && service.credentials.are_taken() {
+        let (mut parts, _) = request.into_parts();
+        Operator::from_request_parts(&mut parts, &service).await?;
+    }
     let kind = [(
         header::CONTENT_TYPE,
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
     )];
-    (kind, service.metrics.text()).into_response()
-}
-
-/// What the server is, and what it lets everyone try: as text, and for browsers as a page.
-pub(super) async fn index(
-    State(service): State<Service>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let address = address(&uri, &headers).unwrap_or("<this address>");
-    let commands = examples(&service.access, address).join("\n");
-    let vary = [(header::VARY, "Accept, Host")];
-    if wants_page(&headers) {
-        let page =
-            include_str!("../../static/index.html").replace("{commands}", &escaped(&commands));
-        let head = [
-            (header::CONTENT_TYPE, HeaderValue::from_static(assets::HTML)),
-            (header::CONTENT_SECURITY_POLICY, assets::POLICY),
-        ];
-        return (vary, head, page).into_response();
-    }
-    let text = format!(
-        "Tidings: events in over HTTP or NATS, out as Server-Sent Events, JSON lines, polls and over WebSockets.\n\n{commands}\n\nAlso here: /livez  /readyz  /metrics  /tidings.js  /websocket.md  /examples/chat  /examples/dashboard\n"
-    );
-    (vary, text).into_response()
-}
-
-/// Browsers name it when they open a page, and nobody else does.
-fn wants_page(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter();
-    let mut texts = accepted.filter_map(|value| value.to_str().ok());
-    texts.any(|text| text.contains("text/html"))
-}
-
-fn escaped(text: &str) -> String {
-    let text = text.replace('&', "&amp;");
-    text.replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// How the client calls this server, where that can stand in a shell's quotes.
-fn address<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let address = uri.authority().map(Authority::as_str).or(host)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
-    (!address.is_empty() && address.chars().all(plain)).then_some(address)
+    Ok((kind, service.metrics.text()).into_response())
 }

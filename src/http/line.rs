@@ -254,3 +254,64 @@ impl<'de> Visitor<'de> for MembersVisitor {
         Ok(Members(members))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Data;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn read(line: &[u8]) -> Result<(Message, Option<String>), Problem> {
+        Members::parse(line, "line")
+            .and_then(Line::read)
+            .and_then(|line| line.message("line"))
+    }
+
+    fn bytes(message: &Message) -> &[u8] {
+        match &message.data {
+            Data::Bytes(bytes) => bytes,
+            Data::Oversize { .. } => panic!("it is whole"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_is_read_as_it_was_written(
+            feed in "[a-z]{1,3}(\\.[a-zü]{1,3}){0,2}", kind in "[a-z ]{1,8}x", key in prop::option::of("\\PC{1,8}"),
+            data in prop_oneof!["\\PC{0,20}".prop_map(Value::from), any::<i64>().prop_map(Value::from), Just(json!({"a": [null]}))],
+            in_base64 in any::<bool>(), idempotency_key in prop::option::of("\\PC{1,8}"),
+        ) {
+            let text = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
+            let mut line = json!({"feed": feed, "type": kind, "key": key, "data": data, "idempotency_key": idempotency_key});
+            if in_base64 {
+                line["data"] = json!(STANDARD.encode(&text));
+                line["encoding"] = json!("base64");
+            }
+            let (message, read_key) = read(line.to_string().as_bytes()).unwrap();
+            prop_assert_eq!(message.feed.as_str(), feed);
+            prop_assert_eq!(message.kind.as_str(), kind);
+            prop_assert_eq!(message.key.as_ref().map(|key| key.as_str()), key.as_deref());
+            prop_assert_eq!(bytes(&message), text.as_bytes());
+            prop_assert_eq!(read_key, idempotency_key);
+        }
+
+        #[test]
+        fn whatever_bytes_come_it_is_an_event_or_a_problem_of_its_sender(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..80),
+                r#"\{?("feed"|"type"|"data"|"key"|"encoding"|:|,|"a"|"base64"|null|1e9|\[|\]|\{|\}|"\\u0000"|"\\ud800"){0,12}\}?"#
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            match read(&bytes) {
+                // What is taken is JSON that every parser takes, without a name that comes twice.
+                Ok((message, _)) => {
+                    let value: Value = serde_json::from_slice(&bytes).unwrap();
+                    prop_assert_eq!(value["feed"].as_str(), Some(message.feed.as_str()));
+                }
+                Err(problem) => prop_assert!(matches!(problem.status.as_u16(), 400 | 422)),
+            }
+        }
+    }
+}

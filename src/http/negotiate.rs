@@ -76,9 +76,11 @@ fn range(text: &str) -> Option<(String, f32)> {
         .to_ascii_lowercase();
     let quality =
         parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    // What is no weight, `NaN` and `inf` among them, wants nothing.
+    let weight = |text: &str| text.parse().ok().filter(|one| (0.0..=1.0).contains(one));
     Some((
         media,
-        quality.map_or(1.0, |text| text.parse().unwrap_or(0.0)),
+        quality.map_or(1.0, |text| weight(text).unwrap_or(0.0)),
     ))
 }
 
@@ -90,6 +92,8 @@ pub(super) fn served() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
 
     fn of(accept: &str) -> Option<&'static str> {
         let mut headers = HeaderMap::new();
@@ -111,6 +115,10 @@ mod tests {
         assert_eq!(of("*/*"), Some("text/event-stream"));
         assert_eq!(of(""), Some("text/event-stream"));
         assert_eq!(of(" , "), Some("text/event-stream"));
+        for weight in ["inf", "NaN", "1e9", "-1", "2", ""] {
+            let accept = format!("text/event-stream;q={weight}, application/json;q=0.1");
+            assert_eq!(of(&accept), Some("application/json"), "{weight}");
+        }
         assert_eq!(preferred(&HeaderMap::new()), Some(Media::EventStream));
     }
 
@@ -129,5 +137,56 @@ mod tests {
             of("application/json;q=0.5, */*;q=0.8"),
             Some("text/event-stream")
         );
+    }
+
+    /// The rule as RFC 9110 has it: for each form the most specific range that there is, and the form with the most.
+    fn expected(ranges: &[(&str, u8)]) -> Option<&'static str> {
+        let of = |form: &str| {
+            let kind = form.split('/').next().unwrap();
+            let wanted = [form.to_owned(), format!("{kind}/*"), "*/*".to_owned()];
+            let named = wanted.iter().enumerate().find_map(|(at, wanted)| {
+                let (_, tenths) = ranges.iter().find(|(range, _)| range == wanted)?;
+                Some((*tenths, 2 - at))
+            });
+            named.filter(|(tenths, _)| *tenths > 0)
+        };
+        let mut best = None;
+        for form in Media::ALL.map(Media::as_str) {
+            if of(form) > best.and_then(of) {
+                best = Some(form);
+            }
+        }
+        best
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_is_the_one_that_the_rule_names(
+            ranges in prop::collection::vec((prop::sample::select(vec![
+                "text/event-stream", "application/x-ndjson", "application/json", "text/html", "text/*",
+                "application/*", "*/*",
+            ]), 0u8..=10), 1..6),
+        ) {
+            let header: Vec<_> = ranges
+                .iter()
+                .map(|(range, tenths)| format!("{range};q={}.{}", tenths / 10, tenths % 10))
+                .collect();
+            prop_assert_eq!(of(&header.join(", ")), expected(&ranges));
+        }
+
+        #[test]
+        fn whatever_bytes_come_a_form_that_is_refused_is_not_chosen(
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), prop::sample::select(b"*/;q=,.1 ".to_vec())],
+                0..60,
+            ),
+        ) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let refused = HeaderValue::from_static("application/json;q=0");
+                let mut headers = HeaderMap::from_iter([(header::ACCEPT, refused)]);
+                headers.append(header::ACCEPT, value);
+                prop_assert_ne!(preferred(&headers), Some(Media::Json));
+            }
+        }
     }
 }

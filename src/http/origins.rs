@@ -112,6 +112,7 @@ fn refused(reason: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LISTED: &str = "https://app.example";
 
@@ -162,6 +163,27 @@ mod tests {
                 (check(&header, true), check(&header, false)),
                 (reads, changes)
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cookie_counts_just_where_the_origin_is_listed_or_the_host_itself(
+            origin in prop_oneof![
+                "(https?://)?(app\\.example|tidings\\.example|TIDINGS\\.example)(:8443|:443|\\.|/|@evil\\.example|\\.evil\\.example)?",
+                "[ -~]{0,30}",
+            ],
+            safe in any::<bool>(),
+        ) {
+            const HOST: &str = "tidings.example:8443";
+            let authority = origin.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+            let expected = origin == LISTED || authority.is_some_and(|(_, one)| one.eq_ignore_ascii_case(HOST));
+            let origins = Origins::new(vec![LISTED.to_owned()], true);
+            let mut map = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(HOST))]);
+            map.insert(header::ORIGIN, HeaderValue::from_str(&origin).unwrap());
+            let uri = Uri::from_static("/feeds/a");
+            prop_assert_eq!(origins.check_cookie(&uri, &map, safe).is_ok(), expected);
+            prop_assert_eq!(origins.check_socket(&uri, &map).is_ok(), expected);
         }
     }
 }

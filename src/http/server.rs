@@ -1,8 +1,11 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use super::no_tls;
 use super::problem::Problem;
 use super::stall::Stall;
+use super::tls::{Accepted, Tls};
+use super::transport::Transport;
 use crate::clients::{Address, Full, Permit, Proxies, Seat, Seats};
 use crate::metrics::Connections;
 use axum::Router;
@@ -11,7 +14,7 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
@@ -27,6 +31,12 @@ use tower::util::Oneshot;
 const BACKLOG: u32 = 4096;
 /// Requests at once on an HTTP/2 connection.
 const MAX_HTTP2_STREAMS: u32 = 250;
+/// Streams of an HTTP/2 connection that its client has reset before they were looked at, and streams of which the server
+/// has reset or refused so many: who causes more is told to calm down (ENHANCE_YOUR_CALM), and his connection ends. A
+/// client that resets what it has just asked for costs more than it pays (CVE-2023-44487), and so does one that has the
+/// server do it (CVE-2025-8671).
+const MAX_HTTP2_RESETS_UNSEEN: usize = 20;
+const MAX_HTTP2_RESETS_CAUSED: usize = 1024;
 /// How much of one body, and of all bodies of a connection, may come over HTTP/2 before anyone reads it, in bytes.
 const HTTP2_STREAM_WINDOW: u32 = 128 << 10;
 const HTTP2_CONNECTION_WINDOW: u32 = 256 << 10;
@@ -56,6 +66,16 @@ pub(crate) struct Server {
     connections: Connections,
     door: Door,
     bounds: Bounds,
+    tls: Option<Tls>,
+}
+
+/// What every connection is served with.
+struct Serving {
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    bounds: Bounds,
+    tls: Option<Tls>,
+    drain: watch::Receiver<Drain>,
 }
 
 /// What bounds each connection.
@@ -96,12 +116,13 @@ impl Cut {
 }
 
 impl Server {
-    /// Listens on `address`, for as many connections at once as there are places.
+    /// Listens on `address`, for as many connections at once as there are places. With `tls` they speak that.
     pub(crate) fn bind(
         address: SocketAddr,
         connections: Connections,
         door: Door,
         bounds: Bounds,
+        tls: Option<Tls>,
     ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
@@ -115,6 +136,7 @@ impl Server {
             connections,
             door,
             bounds,
+            tls,
         })
     }
 
@@ -124,42 +146,24 @@ impl Server {
 
     /// Serves until told to drain, and returns when every connection has ended.
     pub(crate) async fn serve(self, router: Router, mut drain: watch::Receiver<Drain>) {
-        let builder = builder(&self.bounds);
         let graceful = GracefulShutdown::new();
+        let serving = Arc::new(Serving {
+            builder: builder(&self.bounds),
+            router,
+            bounds: self.bounds.clone(),
+            tls: self.tls.clone(),
+            drain: drain.clone(),
+        });
         loop {
             let (stream, peer, permit) = tokio::select! {
                 accepted = self.accept() => accepted,
                 _ = drain.wait_for(|drain| *drain != Drain::No) => break,
             };
-            let slot = Slot::default();
-            let cut = Cut::default();
-            let Bounds {
-                head_timeout,
-                stall,
-                ..
-            } = self.bounds.clone();
-            let socket = Socket::new(stream, permit, slot.clone(), head_timeout, stall);
-            let service = Routes {
-                router: router.clone(),
-                peer,
-                slot,
-                cut: cut.clone(),
-            };
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
-            let connection = graceful.watch(connection.into_owned());
-            let mut over = drain.clone();
-            tokio::spawn(async move {
-                // One that breaks is the client's business, and one whose socket a shard has taken ends like
-                // that too: nothing is lost by either.
-                tokio::select! {
-                    ended = connection => if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended");
-                    },
-                    () = cut.wanted() => tracing::debug!("a connection was cut off"),
-                    // An error is the server gone, which means the same.
-                    _ = over.wait_for(|drain| *drain == Drain::Over) => {}
-                }
-            });
+            tokio::spawn(
+                serving
+                    .clone()
+                    .connection(stream, peer, permit, graceful.watcher()),
+            );
         }
         drop(self.listener);
         graceful.shutdown().await;
@@ -258,12 +262,69 @@ fn refuse(socket: &TcpStream, full: &Full) {
     let _ = socket.try_write(answer.as_bytes());
 }
 
+impl Serving {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: Peer,
+        permit: Permit,
+        graceful: Watcher,
+    ) {
+        let deadline = Instant::now() + self.bounds.head_timeout;
+        let slot = Slot::default();
+        let cut = Cut::default();
+        let socket = Socket::new(stream, permit, slot.clone(), self.bounds.stall.clone());
+        let (transport, router, slot) = match &self.tls {
+            None => {
+                let transport = Transport::clear(socket, deadline);
+                (transport, self.router.clone(), Some(slot))
+            }
+            // Boxed, as the task of each connection would be larger by it.
+            Some(tls) => match Box::pin(self.accepted(tls, socket, deadline)).await {
+                Accepted::Tls(transport) => (transport, self.router.clone(), None),
+                Accepted::Clear(transport) => (transport, no_tls(), None),
+                Accepted::Nothing => return,
+            },
+        };
+        let service = Routes {
+            router,
+            peer,
+            slot,
+            cut: cut.clone(),
+        };
+        let connection = self
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(transport), service);
+        let mut over = self.drain.clone();
+        // One that breaks is the client's business, and one whose socket a shard has taken ends like that too: nothing
+        // is lost by either.
+        tokio::select! {
+            ended = graceful.watch(connection.into_owned()) => if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            },
+            () = cut.wanted() => tracing::debug!("a connection was cut off"),
+            // An error is the server gone, which means the same.
+            _ = over.wait_for(|drain| *drain == Drain::Over) => {}
+        }
+    }
+
+    /// Who has asked for nothing yet when the server ends does not hold that up.
+    async fn accepted(&self, tls: &Tls, socket: Socket, deadline: Instant) -> Accepted {
+        let mut drain = self.drain.clone();
+        tokio::select! {
+            accepted = tls.accept(socket, deadline) => accepted,
+            _ = drain.wait_for(|drain| *drain != Drain::No) => Accepted::Nothing,
+        }
+    }
+}
+
 /// The routes as one connection sees them.
 #[derive(Clone)]
 struct Routes {
     router: Router,
     peer: Peer,
-    slot: Slot,
+    /// `None` where the socket is of no use without what is around it.
+    slot: Option<Slot>,
     cut: Cut,
 }
 
@@ -274,8 +335,8 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(self.slot.clone());
+        if let (Version::HTTP_11, Some(slot)) = (request.version(), &self.slot) {
+            request.extensions_mut().insert(slot.clone());
         }
         if request.version() < Version::HTTP_2 {
             request.extensions_mut().insert(self.cut.clone());
@@ -310,6 +371,8 @@ fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_pending_accept_reset_streams(MAX_HTTP2_RESETS_UNSEEN)
+        .max_local_error_reset_streams(MAX_HTTP2_RESETS_CAUSED)
         .max_header_list_size(bounds.max_head)
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING);

@@ -39,6 +39,7 @@ impl Tag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_tag_is_known_by_itself_in_a_list_and_as_a_weak_one() {
@@ -55,5 +56,32 @@ mod tests {
         assert!(!known(&Tag::of([&b"other"[..]]).0));
         assert!(!known(""));
         assert!(!tag.is_known(&HeaderMap::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_tag_is_known_just_where_it_is_one_of_those_listed(
+            others in prop::collection::vec("(W/)?\"[!#-~&&[^,]]{0,8}\"", 0..5), at in 0usize..6, weak in any::<bool>(),
+        ) {
+            let tag = Tag::of([&b"text"[..]]);
+            let known = |tags: &[String]| {
+                let value = HeaderValue::from_str(&tags.join(", ")).unwrap();
+                tag.is_known(&HeaderMap::from_iter([(header::IF_NONE_MATCH, value)]))
+            };
+            prop_assert!(!known(&others));
+            let mut with = others;
+            let own = if weak { format!("W/{}", tag.0) } else { tag.0.clone() };
+            with.insert(at.min(with.len()), own);
+            prop_assert!(known(&with));
+        }
+
+        #[test]
+        fn bytes_of_any_kind_are_not_a_tag_that_is_hashed(
+            bytes in prop::collection::vec(prop_oneof![32u8..42, 43u8..127, 128u8..], 0..60),
+        ) {
+            let value = HeaderValue::from_bytes(&bytes).unwrap();
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, value)]);
+            prop_assert!(!Tag::of([&b"text"[..]]).is_known(&headers));
+        }
     }
 }

@@ -15,8 +15,8 @@ mod subscription;
 
 use super::Service;
 use super::client::Client;
-use super::handoff;
 use super::problem::Problem;
+use super::transport::Transport;
 use crate::metrics::Counted;
 use authority::Authority;
 use axum::body::Body;
@@ -245,8 +245,8 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Au
 }
 
 /// The connection itself, without hyper's buffers, and what these held.
-fn parts(upgraded: Upgraded) -> Result<(handoff::Socket, Bytes), String> {
-    match downcast::<TokioIo<handoff::Socket>>(upgraded) {
+fn parts(upgraded: Upgraded) -> Result<(Transport, Bytes), String> {
+    match downcast::<TokioIo<Transport>>(upgraded) {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         Err(_) => Err("it is none of the listener's own".to_owned()),
     }

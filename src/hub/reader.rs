@@ -269,6 +269,11 @@ impl Reader {
         self.cursor.passed(position.sequence(), Some(position));
     }
 
+    /// Its patterns, as text.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        self.patterns.iter().map(|one| one.to_string()).collect()
+    }
+
     /// Whether both have been passed the same, and are to be passed the same from now on.
     pub(super) fn meets(&self, other: &Self) -> bool {
         !self.reset && !other.reset && self.cursor.meets(&other.cursor)

@@ -13,9 +13,12 @@
 mod conn;
 mod frame;
 mod group;
+mod survey;
 mod terms;
 mod thread;
 mod wheel;
+
+pub use survey::Slow;
 
 use super::bell::Ear;
 use super::reader::Reader;
@@ -35,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::Shard;
+use tokio::sync::oneshot;
 
 /// How long a socket may wait for its shard, so that one waking serves many that come in a row.
 const ADMISSION: Duration = Duration::from_millis(1);
@@ -105,6 +109,11 @@ enum Order {
     Serve(Box<Handed>),
     /// A reader is back from the log, or lost on the way.
     Back(Box<Back>),
+    /// Tell which readers are furthest behind, so many at most.
+    Survey {
+        limit: usize,
+        answer: oneshot::Sender<Vec<Slow>>,
+    },
     /// End all connections in good order, spread over a time.
     End(End),
     /// End those connections in good order whose subject was revoked.

@@ -5,8 +5,10 @@
 //! another's; a reader with wildcards passes over all, and asks once for each feed whether it matches.
 
 mod cursor;
+mod overview;
 
 pub(super) use cursor::{Cursor, Step, StepLimit};
+pub use overview::{Newest, Reach};
 
 use super::bell::Bell;
 use super::entry::{Entry, Gauge};

@@ -16,8 +16,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidings::auth::Permissions;
 use tidings::auth::api_key::ApiKey;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const AUDIENCE: &str = "tidings-test";
+/// What has a server take tokens.
+const GUARDED: [&str; 4] = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
 /// How long a token holds beyond its `exp`, in seconds.
 const LEEWAY: u64 = 30;
 
@@ -63,8 +65,12 @@ pub(crate) fn api_key(name: &str, permissions: &str) -> (String, String) {
 
 /// A replica that takes tokens.
 pub(crate) async fn guarded(more: &[&str]) -> Replica {
-    let flags = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
-    Replica::start(&[&flags[..], more].concat()).await
+    Replica::start(&[&GUARDED[..], more].concat()).await
+}
+
+/// The same, with TLS.
+async fn guarded_with_tls(more: &[&str]) -> Replica {
+    Replica::with_tls(&[&GUARDED[..], more].concat()).await
 }
 
 pub(crate) fn bearer(token: &str) -> String {

@@ -19,6 +19,7 @@ macro_rules! in_both_browsers {
 }
 
 mod client;
+mod console;
 mod driver;
 mod examples;
 mod native;

@@ -55,7 +55,20 @@ pub(crate) async fn call(
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Answer {
-    let mut request = Client::new().request(method, replica.url(path)).body(body);
+    let client = replica.client().build().expect("a client");
+    call_by(&client, replica, method, path, headers, body).await
+}
+
+/// The same by a client that has made others.
+pub(crate) async fn call_by(
+    client: &Client,
+    replica: &Replica,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
+    let mut request = client.request(method, replica.url(path)).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

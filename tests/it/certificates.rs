@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -12,6 +13,10 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// A connection, within TLS or not.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// An authority, in a folder of its own with all that it has issued.
 pub(crate) struct Certificates {
@@ -27,6 +32,7 @@ pub(crate) struct Issued {
 
 /// What openssl is told of a key.
 pub(crate) const EC: &str = "ec";
+pub(crate) const RSA: &str = "rsa:2048";
 
 impl Certificates {
     pub(crate) fn new() -> Self {
@@ -49,6 +55,11 @@ impl Certificates {
 
     /// A certificate for `localhost` and 127.0.0.1, with a key of this kind. Its name is the files' and its subject's.
     pub(crate) fn issue(&self, name: &str, kind: &str) -> Issued {
+        self.issue_for(1, name, kind)
+    }
+
+    /// The same for so many days.
+    pub(crate) fn issue_for(&self, days: u32, name: &str, kind: &str) -> Issued {
         let cert = self.path(&format!("{name}.pem"));
         let key = self.path(&format!("{name}.key"));
         let (ca, ca_key) = (self.ca(), self.path("ca.key"));
@@ -58,7 +69,7 @@ impl Certificates {
             ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
             ["-addext", "basicConstraints=critical,CA:FALSE"],
         ];
-        request(kind, name, 1, &key, &cert, &more.concat());
+        request(kind, name, days, &key, &cert, &more.concat());
         Issued { cert, key }
     }
 
@@ -88,6 +99,18 @@ impl Certificates {
     pub(crate) fn trusted_by(&self, client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         let ca = std::fs::read(self.ca()).expect("a file");
         client.tls_certs_only([reqwest::Certificate::from_pem(&ca).expect("a certificate")])
+    }
+}
+
+impl Issued {
+    /// What tells a server of them.
+    pub(crate) fn options(&self) -> [&str; 4] {
+        ["--tls-cert", text(&self.cert), "--tls-key", text(&self.key)]
+    }
+
+    /// The certificate itself.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_file(&self.cert).expect("a certificate")
     }
 }
 

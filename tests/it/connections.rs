@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 /// The metrics, over a connection of their own that ends with the answer.
-async fn metrics(address: SocketAddr) -> HashMap<String, u64> {
+pub(crate) async fn metrics(address: SocketAddr) -> HashMap<String, u64> {
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut raw = Raw::send(address, request).await;
     assert_eq!(raw.head().await.status, "HTTP/1.1 200 OK");

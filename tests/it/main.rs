@@ -16,7 +16,9 @@ mod sse;
 mod tools;
 mod unreadable;
 
+mod admin;
 mod anonymous;
+mod attacks;
 mod auth;
 mod batch;
 mod bench;
@@ -57,5 +59,6 @@ mod sockets;
 mod stalled;
 mod storms;
 mod subscribe;
+mod tls;
 mod verify;
 mod websocket;

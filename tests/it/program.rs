@@ -98,7 +98,8 @@ impl Program {
     /// Where it says that it listens, for a server that was just started.
     pub(crate) async fn address(&mut self) -> SocketAddr {
         loop {
-            if let Some(rest) = self.line().await.strip_prefix("listening: http://") {
+            if let Some(rest) = self.line().await.strip_prefix("listening: ") {
+                let (_, rest) = rest.split_once("://").expect("a scheme");
                 let address = rest.split(',').next().expect("an address");
                 return address.parse().expect("an address");
             }
@@ -124,6 +125,15 @@ impl Program {
     /// Its process' id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("it runs")
+    }
+
+    /// What it takes of memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        kib.expect("a size").parse().expect("a number")
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

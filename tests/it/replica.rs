@@ -1,5 +1,6 @@
 //! A whole replica inside the test process.
 
+use crate::certificates::{Certificates, Duplex, EC};
 use clap::Parser;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use tidings::app::{App, Shutdown};
 use tidings::config::Settings;
 use tidings::event::Position;
 use tidings::hub::{Hub, Status};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -16,6 +18,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A replica on a free loopback port, ended when dropped.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
+    /// Those that it is trusted by, where it speaks TLS.
+    pub(crate) certificates: Option<Certificates>,
+    /// Where operators have a listener of their own.
+    pub(crate) admin: Option<SocketAddr>,
     hub: Hub,
     stop: Option<oneshot::Sender<Shutdown>>,
     running: JoinHandle<()>,
@@ -54,25 +60,42 @@ impl Replica {
     /// A replica with these arguments beside a free port and a short `retry:`, once it is ready.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let replica = Self::start_unready(arguments);
-        let mut status = replica.hub.status();
+        replica.ready().await;
+        replica
+    }
+
+    /// The same, with TLS.
+    pub(crate) async fn with_tls(arguments: &[&str]) -> Self {
+        let certificates = Certificates::new();
+        let issued = certificates.issue("server", EC);
+        let mut replica = Self::start_unready(&[&issued.options(), arguments].concat());
+        replica.certificates = Some(certificates);
+        replica.ready().await;
+        replica
+    }
+
+    async fn ready(&self) {
+        let mut status = self.hub.status();
         within(
             "the replica to be ready",
             status.wait_for(|status| *status == Status::Live),
         )
         .await
         .expect("the hub");
-        replica
     }
 
     /// The same, not waiting for anything.
     pub(crate) fn start_unready(arguments: &[&str]) -> Self {
         let app = App::bind(settings(arguments)).expect("a replica");
         let address = app.local_addr().expect("its address");
+        let admin = app.admin_addr().expect("its address");
         let hub = app.hub().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async { stopped.await.unwrap_or(Shutdown::AtOnce) }));
         Self {
             address,
+            certificates: None,
+            admin,
             hub,
             stop: Some(stop),
             running,
@@ -84,14 +107,33 @@ impl Replica {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        match self.certificates {
+            Some(_) => format!("https://{}{path}", self.address),
+            None => format!("http://{}{path}", self.address),
+        }
+    }
+
+    /// Those who ask it over HTTP.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        let client = reqwest::Client::builder();
+        match &self.certificates {
+            Some(certificates) => certificates.trusted_by(client),
+            None => client,
+        }
+    }
+
+    /// A connection to it, within TLS where it speaks that.
+    pub(crate) async fn over(&self, tcp: TcpStream) -> Box<dyn Duplex> {
+        match &self.certificates {
+            Some(all) => Box::new(within("TLS", all.connect(tcp, &[])).await.expect("TLS")),
+            None => Box::new(tcp),
+        }
     }
 
     /// Publishes `data` and returns its id.
     pub(crate) async fn publish(&self, feed: &str, data: impl Into<reqwest::Body>) -> Position {
-        let request = reqwest::Client::new()
-            .post(self.url(&format!("/feeds/{feed}")))
-            .body(data);
+        let client = self.client().build().expect("a client");
+        let request = client.post(self.url(&format!("/feeds/{feed}"))).body(data);
         let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), 201);
         let receipt: Receipt =

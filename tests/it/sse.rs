@@ -31,7 +31,8 @@ impl Stream {
     }
 
     async fn open_with(replica: &Replica, path: &str, id: Option<&str>) -> (Self, Block) {
-        let mut request = reqwest::Client::new().get(replica.url(path));
+        let client = replica.client().build().expect("a client");
+        let mut request = client.get(replica.url(path));
         if let Some(id) = id {
             request = request.header("Last-Event-ID", id);
         }

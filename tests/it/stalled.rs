@@ -1,6 +1,7 @@
 //! Clients that take nothing of what they are sent: closed after the stall timeout, and not before.
 
 use crate::call::get;
+use crate::certificates::Duplex;
 use crate::replica::{Replica, within};
 use crate::sse::Stream;
 use socket2::SockRef;
@@ -12,20 +13,22 @@ use tokio::net::{TcpSocket, TcpStream};
 struct Way {
     version: &'static str,
     shards: &'static str,
+    tls: bool,
 }
 
-/// Runs each claim on sockets that shards serve, and on those that the HTTP library does.
+/// Runs each claim on sockets that shards serve, and on those that the HTTP library does, in the clear and within TLS.
 macro_rules! all_ways {
     ($($claim:ident),* $(,)?) => {
-        all_ways!(handed_off, "1.1", "2", $($claim),*);
-        all_ways!(by_hyper, "1.1", "0", $($claim),*);
-        all_ways!(http_1_0, "1.0", "2", $($claim),*);
+        all_ways!(handed_off, "1.1", "2", false, $($claim),*);
+        all_ways!(by_hyper, "1.1", "0", false, $($claim),*);
+        all_ways!(http_1_0, "1.0", "2", false, $($claim),*);
+        all_ways!(within_tls, "1.1", "2", true, $($claim),*);
     };
-    ($name:ident, $version:literal, $shards:literal, $($claim:ident),*) => {
+    ($name:ident, $version:literal, $shards:literal, $tls:literal, $($claim:ident),*) => {
         mod $name {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $claim() {
-                let way = super::Way { version: $version, shards: $shards };
+                let way = super::Way { version: $version, shards: $shards, tls: $tls };
                 super::$claim(way).await;
             })*
         }
@@ -53,12 +56,16 @@ pub(crate) async fn connect(replica: &Replica) -> TcpStream {
 
 impl Way {
     async fn replica(self, arguments: &[&str]) -> Replica {
-        Replica::start(&[&["--shards", self.shards], arguments].concat()).await
+        let arguments = [&["--shards", self.shards], arguments].concat();
+        match self.tls {
+            true => Replica::with_tls(&arguments).await,
+            false => Replica::start(&arguments).await,
+        }
     }
 
     /// A connection with small buffers on which the feed `a` was asked for, and of which nothing was read.
-    async fn ask(self, replica: &Replica) -> TcpStream {
-        let mut client = connect(replica).await;
+    async fn ask(self, replica: &Replica) -> Box<dyn Duplex> {
+        let mut client = replica.over(connect(replica).await).await;
         let version = self.version;
         let request = format!("GET /feeds/a HTTP/{version}\r\nHost: localhost\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
@@ -67,7 +74,7 @@ impl Way {
 }
 
 /// Reads byte after byte until there is `end`, and so many bytes at least.
-async fn read_bytes(client: &mut TcpStream, text: &mut Vec<u8>, count: usize, end: &str) {
+async fn read_bytes(client: &mut dyn Duplex, text: &mut Vec<u8>, count: usize, end: &str) {
     let enough = text.len() + count;
     while text.len() < enough || !text.ends_with(end.as_bytes()) {
         text.push(within("a byte", client.read_u8()).await.unwrap());
@@ -130,7 +137,7 @@ async fn goes_on(replica: &Replica, text: &[u8], last: usize) {
 
 async fn those_who_stall_are_closed_and_counted_and_go_on_where_they_were(way: Way) {
     let replica = way.replica(&["--stall-timeout", "1"]).await;
-    let mut clients: Vec<(TcpStream, Vec<u8>)> = Vec::new();
+    let mut clients: Vec<(Box<dyn Duplex>, Vec<u8>)> = Vec::new();
     for _ in 0..3 {
         clients.push((way.ask(&replica).await, Vec::new()));
     }
@@ -222,12 +229,28 @@ async fn one_that_stalls_at_the_end_does_not_hold_it_up(way: Way) {
 
 mod http_2 {
     use super::*;
-    use reqwest::Client;
+
+    const CLEAR: Way = Way {
+        version: "2",
+        shards: "2",
+        tls: false,
+    };
+    const TLS: Way = Way { tls: true, ..CLEAR };
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_stream_that_is_not_taken_ends_and_others_of_its_connection_go_on() {
-        let replica = Replica::start(&["--stall-timeout", "1"]).await;
-        let client = Client::builder()
+        others_go_on(CLEAR).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn within_tls_too() {
+        others_go_on(TLS).await;
+    }
+
+    async fn others_go_on(way: Way) {
+        let replica = way.replica(&["--stall-timeout", "1"]).await;
+        let client = replica
+            .client()
             .http2_prior_knowledge()
             .http2_initial_stream_window_size(65_535);
         let client = client.build().unwrap();
@@ -265,8 +288,17 @@ mod http_2 {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_connection_that_never_reads_ends() {
-        let replica = Replica::start(&["--stall-timeout", "1"]).await;
-        let mut client = connect(&replica).await;
+        never_read(CLEAR).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_within_tls_ends_too() {
+        never_read(TLS).await;
+    }
+
+    async fn never_read(way: Way) {
+        let replica = way.replica(&["--stall-timeout", "1"]).await;
+        let mut client = replica.over(connect(&replica).await).await;
         let plenty = 0x7fff_0000_u32.to_be_bytes();
         let window = [&[0, 4][..], &plenty].concat();
         // GET http://localhost/feeds/a, in HPACK's static table and literals (RFC 7541, section 6).
@@ -292,7 +324,7 @@ mod http_2 {
 const MANY: usize = 1000;
 
 /// Reads events of a stream until the last of so many, and checks their order.
-async fn read_all(mut client: TcpStream, count: usize) {
+async fn read_all(mut client: Box<dyn Duplex>, count: usize) {
     let (mut buffer, mut line, mut next) = (vec![0; 65_536], Vec::new(), 0);
     while next < count {
         let read = client.read(&mut buffer).await.unwrap();
@@ -324,6 +356,7 @@ async fn a_thousand_who_stall_are_no_harm_to_a_thousand_who_do_not() {
     let way = Way {
         version: "1.1",
         shards: "2",
+        tls: false,
     };
     let count = 60;
     let (mut stalling, mut healthy) = (Vec::new(), Vec::new());

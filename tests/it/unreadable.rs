@@ -34,10 +34,10 @@ const BLOCKS: [(&[u8], &str); 12] = [
 ];
 
 /// A publisher that minds no protocol of headers.
-struct RawPublisher(TcpStream);
+pub(crate) struct RawPublisher(TcpStream);
 
 impl RawPublisher {
-    async fn connect(server: &NatsServer) -> Self {
+    pub(crate) async fn connect(server: &NatsServer) -> Self {
         let address = ("127.0.0.1", server.port());
         let mut socket = TcpStream::connect(address).await.expect("it connects");
         let hello = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n";
@@ -45,7 +45,7 @@ impl RawPublisher {
         Self(socket)
     }
 
-    async fn publish(&mut self, subject: &[u8], headers: &[u8], data: &str) {
+    pub(crate) async fn publish(&mut self, subject: &[u8], headers: &[u8], data: &str) {
         let (head, total) = (headers.len(), headers.len() + data.len());
         let mut bytes = match head {
             0 => b"PUB ".to_vec(),

@@ -23,6 +23,7 @@ fn authenticator(arguments: &[&str]) -> Result<Authenticator, AuthError> {
 fn everyone() -> Access {
     Access::Anonymous {
         request: Vec::new(),
+        admin: false,
         subscribe: vec!["public.>".parse().unwrap()],
         publish: Vec::new(),
     }

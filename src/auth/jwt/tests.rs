@@ -394,4 +394,32 @@ proptest! {
         let signed = Token::parse(&wrong).and_then(|token| token.signed_by(&keys(&[SECRET])));
         prop_assert_eq!(signed.is_ok(), wrong == right, "{}", wrong);
     }
+
+    #[test]
+    fn a_token_holds_between_its_times_and_the_leeway_whatever_numbers_they_are(
+        exp in number(), nbf in prop::option::of(number()), now in 0.0..4e9,
+    ) {
+        let mut claims = json!({"exp": exp});
+        if let Some(nbf) = &nbf {
+            claims["nbf"] = nbf.clone();
+        }
+        let leeway = LEEWAY.as_secs_f64();
+        let starts = nbf.map_or(0.0, |nbf| nbf.as_f64().unwrap());
+        let ends = exp.as_f64().unwrap();
+        let expected = ends >= 0.0 && starts >= 0.0 && now < ends + leeway && starts - leeway <= now;
+        let read = check(&Expected::default(), &claims, now);
+        // Within a second of either bound the sums may be rounded otherwise.
+        let near = (ends + leeway - now).abs() < 1.0 || (starts - leeway - now).abs() < 1.0;
+        prop_assert!(near || read.is_ok() == expected, "{:?}", read);
+    }
+}
+
+fn number() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        (0u64..4_000_000_000).prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e300..1e300).prop_map(Value::from),
+        (0.0..4e9).prop_map(Value::from),
+    ]
 }

@@ -253,3 +253,72 @@ impl Request {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn read(text: &str) -> Result<Asked, Unread> {
+        Asked::read(members(text.as_bytes()), None, 5)
+    }
+
+    fn reference() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            "\\PC{1,16}".prop_map(Value::from)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_subscription_is_read_as_it_was_written(
+            reference in reference(), feeds in prop::collection::btree_set("[a-z]{1,4}", 1..5),
+            last in prop::option::of(0usize..2 * MAX_LAST), echo in any::<bool>(), binary in any::<bool>(),
+        ) {
+            let text = json!({"op": "subscribe", "ref": reference, "feeds": feeds, "last": last, "echo": echo, "binary": binary});
+            let read = read(&text.to_string());
+            if last.is_some_and(|last| last > MAX_LAST) {
+                let unread = read.unwrap_err();
+                prop_assert_eq!(unread.reference.unwrap().to_string(), reference.to_string());
+                return Ok(());
+            }
+            let asked = read.unwrap();
+            prop_assert_eq!(asked.reference.to_string(), reference.to_string());
+            let Op::Subscribe(subscribe) = asked.op else {
+                panic!("{:?}", asked.op);
+            };
+            let names: Vec<_> = subscribe.patterns.iter().map(ToString::to_string).collect();
+            prop_assert_eq!(names, feeds.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(subscribe.start, last.map_or(Start::Now, Start::Last));
+            prop_assert_eq!((subscribe.echo, subscribe.binary), (echo, binary));
+        }
+
+        #[test]
+        fn whatever_is_said_is_answered_under_the_ref_that_it_has(
+            reference in reference(), op in "(publish|subscribe|unsubscribe|request|auth|sing)",
+            members in prop::collection::vec((
+                "(feed|feeds|data|after|last|sub|name|timeout|token|encoding|x)",
+                "(1|-1|1e999|0\\.5|null|true|\"a\"|\"a\\.\\*\"|\\[\"a\"\\]|\\[\\]|\\{\\}|\"\\\\ud800\"|\"now\")",
+            ), 0..4),
+        ) {
+            let members: String = members.iter().map(|(name, value)| format!(r#","{name}":{value}"#)).collect();
+            let text = format!(r#"{{"ref":{reference},"op":"{op}"{members}}}"#);
+            match read(&text) {
+                Ok(asked) => prop_assert_eq!(asked.reference.to_string(), reference.to_string()),
+                Err(Unread { reference: Some(read), problem }) => {
+                    prop_assert_eq!(read.to_string(), reference.to_string());
+                    prop_assert!(matches!(problem.status.as_u16(), 400 | 422));
+                }
+                Err(unread) => prop_assert!(serde_json::from_str::<Value>(&text).is_err(), "{:?}", unread),
+            }
+        }
+
+        #[test]
+        fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..80), beside in any::<bool>()) {
+            let beside = beside.then_some(&b"x"[..]);
+            prop_assert!(Asked::read(members(&bytes), beside, 5).is_err());
+        }
+    }
+}

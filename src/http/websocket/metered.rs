@@ -1,7 +1,7 @@
 //! What a connection holds of messages that have not come whole.
 
 use super::frames::Frames;
-use crate::http::handoff;
+use crate::http::transport::Transport;
 use crate::publish::Share;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
@@ -18,7 +18,7 @@ const STEP: usize = 64 << 10;
 /// A socket that counts what it has read of a message against what all that is published may hold together. Otherwise
 /// many clients that each send the beginning of a large message would fill the memory.
 pub(super) struct Metered {
-    io: handoff::Socket,
+    io: Transport,
     /// What was read of it before, and comes first.
     front: Bytes,
     frames: Frames,
@@ -37,7 +37,7 @@ pub(super) struct Metered {
 
 impl Metered {
     /// `read` has been read of it already.
-    pub(super) fn new(io: handoff::Socket, read: &[u8], share: Share, most: usize) -> Self {
+    pub(super) fn new(io: Transport, read: &[u8], share: Share, most: usize) -> Self {
         Self {
             io,
             front: Bytes::copy_from_slice(read), // without the buffer that it is a part of

@@ -44,7 +44,7 @@ pub(super) struct Shard {
     /// The groups that others may join, by their patterns' number and form.
     pub(super) common: HashMap<(usize, Form), u32>,
     serials: u64,
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     /// The time of this round.
     pub(super) tick: Tick,
     /// Groups that had their turn and have more to send.
@@ -169,6 +169,8 @@ impl Shard {
         match order {
             Order::Serve(handed) => self.admit(*handed),
             Order::Back(back) => self.back(*back),
+            // Who asked may have gone.
+            Order::Survey { limit, answer } => drop(answer.send(self.survey(limit))),
             Order::End(end) => self.end_all(end),
             Order::Revoked => self.end_revoked(),
             Order::Stop => self.stopped = true,

@@ -37,6 +37,11 @@ impl Wheel {
         Tick::try_from(ticks).unwrap_or(Tick::MAX).max(1)
     }
 
+    /// How long so many ticks are.
+    pub(super) fn time(&self, ticks: Tick) -> Duration {
+        self.step * ticks
+    }
+
     /// The tick that it is now.
     pub(super) fn now(&self) -> Tick {
         let ticks = self.began.elapsed().as_nanos() / self.step.as_nanos();

@@ -3,7 +3,7 @@
 use super::link::{Link, Notes};
 use crate::config::{NatsSettings, without_user};
 use crate::log::LogError;
-use async_nats::rustls::crypto::ring;
+use async_nats::rustls::crypto::aws_lc_rs;
 use async_nats::rustls::pki_types::pem::PemObject;
 use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_nats::rustls::{ClientConfig, RootCertStore};
@@ -303,10 +303,9 @@ fn wants_tls(settings: &NatsSettings) -> bool {
     settings.tls || settings.ca.is_some() || settings.cert.is_some()
 }
 
-/// Always given to the client: what it would build itself panics where two cryptography providers are
-/// compiled in, as reqwest and async-nats together bring them.
+/// Always given to the client, with its provider named: rustls panics where it has to choose one and there are two.
 fn tls(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<ClientConfig, LogError> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong("--nats-tls", &error.to_string()))?

@@ -61,6 +61,7 @@ pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn parsed(block: &[u8]) -> (Vec<(String, String)>, bool) {
         let headers = Headers::parse(block);
@@ -113,6 +114,27 @@ mod tests {
                 "{}",
                 block.escape_ascii()
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_is_read_as_it_was_written(
+            pairs in prop::collection::vec(("[A-Za-z-]{1,8}", "([!-~é]([ -~é]{0,8}[!-~é])?)?"), 0..5),
+        ) {
+            let lines: String = pairs.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let block = format!("NATS/1.0\r\n{lines}\r\n");
+            prop_assert_eq!(parsed(block.as_bytes()), (pairs, true));
+        }
+
+        #[test]
+        fn whatever_bytes_come_no_line_end_of_theirs_is_in_a_name_or_value(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"NATS/1.0\r\n: ".to_vec())], 0..80),
+        ) {
+            let (pairs, _) = parsed(&[b"NATS/1.0\r\n", &bytes[..]].concat());
+            for (name, value) in pairs {
+                prop_assert!(!name.contains(['\n', ':']) && !value.contains('\n'));
+            }
         }
     }
 }

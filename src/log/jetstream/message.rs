@@ -311,6 +311,7 @@ fn count(counter: &AtomicU64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn both_forms_of_reply_subjects_are_read() {
@@ -346,5 +347,54 @@ mod tests {
         }
         assert!(!allowed("feeds.", &"a.\u{fffd}".parse().unwrap()));
         assert!(allowed("", &"orders.eu".parse().unwrap()));
+    }
+
+    fn decoder() -> Decoder {
+        Decoder::new("feeds.".into(), 1000, Arc::default())
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_read_as_it_was_written(
+            numbers in prop::array::uniform4(0u64..10_u64.pow(19)), consumer in "[a-zA-Z0-9_-]{1,12}", newer in any::<bool>(),
+        ) {
+            let [sequence, delivery, time, pending] = numbers;
+            let (before, after) = if newer { ("hub.aCcT.", ".r4nd") } else { ("", "") };
+            let text = format!("$JS.ACK.{before}S.{consumer}.1.{sequence}.{delivery}.{time}.{pending}{after}");
+            let time = Timestamp::from_nanos(time);
+            let expected = Place { consumer: &consumer, sequence, delivery, time, pending };
+            prop_assert_eq!(Place::parse(&text), Some(expected));
+        }
+
+        #[test]
+        fn no_subject_breaks_the_reader_of_places(text in "(\\$JS\\.ACK\\.)?([a-z0-9é]{0,3}\\.){0,12}\\PC{0,5}") {
+            let _ = Place::parse(&text);
+        }
+
+        #[test]
+        fn whatever_headers_come_the_event_is_one_that_may_be_sent(
+            subject in "feeds\\.(a|b|\\.|\\*|>| |\\PC){0,6}",
+            headers in prop::collection::vec((
+                "(?i)(event-type|event-key|content-type|tidings-sender|tidings-connection|ce-type|ce-id|ce-datacontenttype|x)",
+                prop_oneof!["(hub:|error|open|a|%0A|%00|%FF|%|\r|\n|\u{0}){0,5}", "\\PC{0,20}"],
+            ), 0..6),
+        ) {
+            let stored = Stored { subject: &subject, payload: b"x", sequence: 1, time: Timestamp::from_nanos(1) };
+            let pairs = headers.iter().map(|(name, value)| (&**name, &**value));
+            let event = decoder().event(&stored, pairs);
+            let Some(event) = event else {
+                let name = subject.strip_prefix("feeds.").unwrap();
+                prop_assert!(name.parse::<Feed>().is_err() || name.contains(char::REPLACEMENT_CHARACTER));
+                return Ok(());
+            };
+            let message = &event.message;
+            prop_assert_eq!(format!("feeds.{}", message.feed), &*subject);
+            prop_assert_eq!(message.kind.as_str().parse(), Ok(message.kind.clone()));
+            if let Some(key) = &message.key {
+                prop_assert_eq!(key.as_str().parse(), Ok(key.clone()));
+            }
+            let longest = message.content_type.as_ref().map_or(0, |text| text.len());
+            prop_assert!(longest <= MAX_CONTENT_TYPE_BYTES);
+        }
     }
 }

@@ -48,7 +48,9 @@ async fn it_names_the_grant_and_how_far_the_events_reach() {
     );
     assert_ne!(told["events"]["newest"], json!(id));
     let named = told["replica"].as_str().expect("a name");
-    assert!(get(&replica, "/metrics", &[]).await.text.contains(named));
+    let shown = bearer(&token(&json!({"tidings": {"admin": true}})));
+    let metrics = get(&replica, "/metrics", &[("Authorization", &shown)]).await;
+    assert!(metrics.text.contains(named));
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Every way in, with every kind of credentials.
 
 use super::{
-    AUDIENCE, SECRET, api_key, bearer, below_a, guarded, now, publish, right, signed, token,
+    AUDIENCE, SECRET, api_key, bearer, below_a, guarded, guarded_with_tls, now, publish, right,
+    signed, token,
 };
 use crate::call::problem;
 use crate::replica::{Replica, within};
 use crate::websocket::{Client as Socket, refusal};
 use jsonwebtoken::Algorithm;
-use reqwest::{Client, Method, Response};
+use reqwest::{Method, Response, Version};
 use serde_json::{Value, json};
 
 /// What nobody may see without a right.
@@ -61,10 +62,13 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
 }
 
-async fn replica() -> (Replica, String) {
+async fn replica(tls: bool) -> (Replica, String) {
     let (key, record) = api_key("billing", "subscribe=a.>;publish=a.>;request=a.>");
     let more = ["--api-key", &record, "--jwt-algorithms", "HS256"];
-    let replica = guarded(&more).await;
+    let replica = match tls {
+        true => guarded_with_tls(&more).await,
+        false => guarded(&more).await,
+    };
     publish(&replica, &key, "a.b", HUSH).await;
     (replica, key)
 }
@@ -130,32 +134,63 @@ const WAYS: [(Method, &str, &str, &str, u16); 9] = [
     ),
 ];
 
-#[tokio::test]
-async fn over_http_each_way_is_open_to_the_right_credentials_and_to_no_others() {
-    let (replica, key) = replica().await;
-    for http2 in [false, true] {
-        let client = match http2 {
-            true => Client::builder().http2_prior_knowledge(),
-            false => Client::builder(),
-        };
-        let client = client.build().expect("a client");
-        for (method, path, form, body, success) in WAYS {
-            for (name, credentials, status) in shown(&key) {
-                let case = format!("{method} {path} as {form}, {name}, HTTP/2 {http2}");
-                let mut request = client
-                    .request(method.clone(), replica.url(path))
-                    .header("Accept", form)
-                    .header("Content-Type", form)
-                    .body(body);
-                if let Some(credentials) = &credentials {
-                    request = request.header("Authorization", bearer(credentials));
-                }
-                let response = within("a head", request.send()).await.expect("an answer");
-                match (status, path) {
-                    (0, _) => assert_eq!(response.status(), success, "{case}"),
-                    (403, "/feeds") => refused_line(response, &case).await,
-                    (status, _) => refused(response, status, &method, &case).await,
-                }
+/// Runs each claim in the clear and within TLS.
+macro_rules! both_ways {
+    ($($claim:ident),* $(,)?) => {
+        mod in_the_clear {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(false).await;
+            })*
+        }
+        mod within_tls {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(true).await;
+            })*
+        }
+    };
+}
+
+both_ways!(
+    over_http_1_1_each_way_is_open_to_the_right_credentials_and_to_no_others,
+    over_http_2_each_way_is_open_to_the_right_credentials_and_to_no_others,
+    over_a_websocket_each_op_is_open_to_the_right_credentials_and_to_no_others,
+    a_websocket_with_wrong_credentials_is_not_opened,
+);
+
+async fn over_http_1_1_each_way_is_open_to_the_right_credentials_and_to_no_others(tls: bool) {
+    each_way(tls, Version::HTTP_11).await;
+}
+
+async fn over_http_2_each_way_is_open_to_the_right_credentials_and_to_no_others(tls: bool) {
+    each_way(tls, Version::HTTP_2).await;
+}
+
+async fn each_way(tls: bool, version: Version) {
+    let (replica, key) = replica(tls).await;
+    let client = match version {
+        Version::HTTP_2 => replica.client().http2_prior_knowledge(),
+        _ => replica.client().http1_only(),
+    };
+    let client = client.build().expect("a client");
+    for (method, path, form, body, success) in WAYS {
+        for (name, credentials, status) in shown(&key) {
+            let case = format!("{method} {path} as {form}, {name}");
+            let mut request = client
+                .request(method.clone(), replica.url(path))
+                .header("Accept", form)
+                .header("Content-Type", form)
+                .body(body);
+            if let Some(credentials) = &credentials {
+                request = request.header("Authorization", bearer(credentials));
+            }
+            let response = within("a head", request.send()).await.expect("an answer");
+            assert_eq!(response.version(), version, "{case}");
+            match (status, path) {
+                (0, _) => assert_eq!(response.status(), success, "{case}"),
+                (403, "/feeds") => refused_line(response, &case).await,
+                (status, _) => refused(response, status, &method, &case).await,
             }
         }
     }
@@ -185,9 +220,8 @@ async fn refused_line(response: Response, case: &str) {
     problem(&serde_json::from_str(&text).expect(case), 403);
 }
 
-#[tokio::test]
-async fn over_a_websocket_each_op_is_open_to_the_right_credentials_and_to_no_others() {
-    let (replica, key) = replica().await;
+async fn over_a_websocket_each_op_is_open_to_the_right_credentials_and_to_no_others(tls: bool) {
+    let (replica, key) = replica(tls).await;
     for (name, credentials, status) in shown(&key) {
         let mut socket = Socket::connect(&replica).await;
         if let Some(credentials) = &credentials {
@@ -215,9 +249,8 @@ async fn over_a_websocket_each_op_is_open_to_the_right_credentials_and_to_no_oth
     }
 }
 
-#[tokio::test]
-async fn a_websocket_with_wrong_credentials_is_not_opened() {
-    let (replica, key) = replica().await;
+async fn a_websocket_with_wrong_credentials_is_not_opened(tls: bool) {
+    let (replica, key) = replica(tls).await;
     for (name, credentials, status) in shown(&key) {
         let Some(credentials) = credentials else {
             continue;
@@ -238,14 +271,65 @@ async fn a_websocket_with_wrong_credentials_is_not_opened() {
     }
 }
 
+/// The requests that take the permission `admin`.
+fn of_operators() -> impl Iterator<Item = (Method, &'static str)> {
+    let paths = crate::admin::ADMIN.into_iter().chain(["/metrics"]);
+    let looking = paths.map(|path| (Method::GET, path));
+    looking.chain([(Method::DELETE, "/admin/subjects/nobody")])
+}
+
+async fn what_is_for_operators_is_open_to_them_alone(tls: bool, http2: bool) {
+    let (replica, key) = replica(tls).await;
+    let admin = token(&json!({"tidings": {"admin": true}}));
+    let client = match http2 {
+        true => replica.client().http2_prior_knowledge(),
+        false => replica.client(),
+    };
+    let client = client.build().expect("a client");
+    for (method, path) in of_operators() {
+        let others = shown(&key).into_iter().map(|(name, shown, status)| {
+            let status = if status == 0 { 403 } else { status };
+            (name, shown, status)
+        });
+        for (name, shown, status) in others.chain([("admin", Some(admin.clone()), 200)]) {
+            let case = format!("{method} {path}, {name}");
+            let mut request = client.request(method.clone(), replica.url(path));
+            if let Some(shown) = shown {
+                request = request.header("Authorization", bearer(&shown));
+            }
+            let response = within("a head", request.send()).await.expect("an answer");
+            match status {
+                200 => assert_eq!(response.status(), 200, "{case}"),
+                status => refused(response, status, &method, &case).await,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_http_1_operators_alone_see_what_is_for_them() {
+    what_is_for_operators_is_open_to_them_alone(false, false).await;
+}
+
+#[tokio::test]
+async fn over_http_2_operators_alone_see_what_is_for_them() {
+    what_is_for_operators_is_open_to_them_alone(false, true).await;
+}
+
+#[tokio::test]
+async fn within_tls_operators_alone_see_what_is_for_them() {
+    what_is_for_operators_is_open_to_them_alone(true, false).await;
+    what_is_for_operators_is_open_to_them_alone(true, true).await;
+}
+
 #[tokio::test]
 async fn what_is_open_shows_no_event() {
-    let (replica, _) = replica().await;
+    let (replica, _) = replica(false).await;
     for path in [
         "/",
         "/livez",
         "/readyz",
-        "/metrics",
+        "/console/console.js",
         "/tidings.js",
         "/websocket.md",
     ] {

@@ -60,7 +60,7 @@ impl Drop for Talkative {
 async fn no_secret_is_logged_or_told_or_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log");
-    let (key, record) = api_key("billing", "subscribe=a.>;publish=a.>");
+    let (key, record) = api_key("billing", "subscribe=a.>;publish=a.>;admin");
     let hash = record.split(':').nth(1).expect("a hash").to_owned();
     let (program, url) = Talkative::start(File::create(&path).expect("a file"), &record);
     let wrong = signed(
@@ -94,7 +94,10 @@ async fn no_secret_is_logged_or_told_or_counted() {
                 told += &text(request).await;
             }
         }
-        told += &text(client.get(format!("{url}/metrics"))).await;
+        for path in ["/metrics", "/admin/status"] {
+            let asked = client.get(format!("{url}{path}"));
+            told += &text(asked.header("Authorization", bearer(&key))).await;
+        }
     }
     for token in &shown {
         let address = url.strip_prefix("http://").expect("a URL");

@@ -1,5 +1,6 @@
 //! A WebSocket client, with the library that the server uses: others are tried with `tests/clients`.
 
+use crate::certificates::Duplex;
 use crate::replica::{Replica, within};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// A connection.
 pub(crate) struct Client {
-    pub(crate) socket: WebSocketStream<TcpStream>,
+    pub(crate) socket: WebSocketStream<Box<dyn Duplex>>,
     /// Its id.
     pub(crate) id: String,
 }
@@ -49,7 +50,7 @@ impl Client {
         request
             .headers_mut()
             .insert("Sec-WebSocket-Protocol", protocol.clone());
-        let opened = tokio_tungstenite::client_async(request, tcp);
+        let opened = tokio_tungstenite::client_async(request, replica.over(tcp).await);
         let (socket, response) = within("a WebSocket", opened).await.expect("a WebSocket");
         let chosen = response.headers().get("Sec-WebSocket-Protocol");
         assert_eq!(chosen, Some(&protocol));
@@ -61,12 +62,22 @@ impl Client {
 
     /// Connects with these headers, and takes in what the server says first; or the status that it refuses with.
     pub(crate) async fn open(replica: &Replica, headers: &[(&str, &str)]) -> Result<Self, u16> {
-        Self::to(replica.address, headers).await
+        let tcp = within("a connection", TcpStream::connect(replica.address)).await;
+        let io = replica.over(tcp.expect("a connection")).await;
+        Self::ask_for(replica.address, io, headers).await
     }
 
     /// The same to whatever listens there.
     pub(crate) async fn to(address: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let tcp = within("a connection", TcpStream::connect(address)).await;
+        Self::ask_for(address, Box::new(tcp.expect("a connection")), headers).await
+    }
+
+    async fn ask_for(
+        address: SocketAddr,
+        io: Box<dyn Duplex>,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, u16> {
         let mut request = format!("ws://{address}/ws")
             .into_client_request()
             .expect("a request");
@@ -75,7 +86,7 @@ impl Client {
             let value = HeaderValue::from_str(value).expect("a value");
             request.headers_mut().insert(name, value);
         }
-        let opened = tokio_tungstenite::client_async(request, tcp.expect("a connection"));
+        let opened = tokio_tungstenite::client_async(request, io);
         let socket = match within("an answer", opened).await {
             Ok((socket, _)) => socket,
             Err(Error::Http(response)) => return Err(response.status().as_u16()),

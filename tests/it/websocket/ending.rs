@@ -166,7 +166,15 @@ async fn a_client_that_answers_no_ping_is_closed() {
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_closed_and_counted() {
-    let replica = Replica::start(&["--stall-timeout=1"]).await;
+    closed_and_counted(Replica::start(&["--stall-timeout=1"]).await).await;
+}
+
+#[tokio::test]
+async fn one_within_tls_that_takes_nothing_is_too() {
+    closed_and_counted(Replica::with_tls(&["--stall-timeout=1"]).await).await;
+}
+
+async fn closed_and_counted(replica: Replica) {
     let mut client = Client::over(&replica, narrow(&replica).await).await;
     client.subscribe("s", &["a"], json!({})).await;
     let mut healthy = Client::connect(&replica).await;

@@ -16,14 +16,6 @@ async fn closes(replica: &Replica, what: &str, bytes: &[u8], code: u16) {
     assert_eq!(wire.code().await, code, "{what}");
 }
 
-/// What a process takes, in KiB.
-fn resident(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-    kib.unwrap().parse().unwrap()
-}
-
 /// Checks that others are served.
 async fn serves(replica: &Replica) {
     let mut client = Client::connect(replica).await;
@@ -239,11 +231,11 @@ async fn a_large_message_leaves_no_room_behind_that_is_kept_for_the_next() {
         assert_eq!((opcode, &answer[..11]), (TEXT, &br#"{"ref":null"#[..]));
         wires.push(wire);
         if n == 9 {
-            before = resident(server.id());
+            before = server.resident();
         }
     }
     // The other 90 sent 90 MB.
-    let grown = resident(server.id()).saturating_sub(before);
+    let grown = server.resident().saturating_sub(before);
     assert!(grown < 30_000, "{grown} KiB");
     for wire in &mut wires {
         wire.send(&frame(FIN | TEXT, b"{}")[3..]).await;

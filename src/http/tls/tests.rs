@@ -1,0 +1,90 @@
+use super::*;
+use tempfile::TempDir;
+
+/// A certificate and its key, and those of another; they are of no one and for nothing else.
+const ONE: [&str; 2] = [
+    include_str!("testing/one.pem"),
+    include_str!("testing/one.key"),
+];
+const OTHER: [&str; 2] = [
+    include_str!("testing/other.pem"),
+    include_str!("testing/other.key"),
+];
+/// When the first runs out.
+const END: u64 = 4_949_435_559;
+
+fn write(folder: &TempDir, [cert, key]: [&str; 2]) {
+    std::fs::write(folder.path().join("cert"), cert).unwrap();
+    std::fs::write(folder.path().join("key"), key).unwrap();
+}
+
+fn open(folder: &TempDir) -> Tls {
+    let settings = TlsSettings {
+        tls_cert: Some(folder.path().join("cert")),
+        tls_key: Some(folder.path().join("key")),
+    };
+    Tls::open(settings).unwrap().unwrap()
+}
+
+fn current(tls: &Tls) -> Arc<ServerConfig> {
+    tls.0.current.read().clone()
+}
+
+#[test]
+fn files_that_stay_as_they_are_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, ONE);
+    let tls = open(&folder);
+    assert_eq!(tls.counters().not_after.get(), END as i64);
+    let before = current(&tls);
+    tls.reload();
+    write(&folder, ONE); // at another time
+    tls.reload();
+    assert!(Arc::ptr_eq(&before, &current(&tls)));
+    write(&folder, OTHER);
+    tls.reload();
+    assert!(!Arc::ptr_eq(&before, &current(&tls)));
+    assert_eq!(tls.counters().reloads_failed.get(), 0);
+}
+
+#[test]
+fn what_does_not_fit_counts_once_however_often_it_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, ONE);
+    let tls = open(&folder);
+    let before = current(&tls);
+    let failures = |files: Option<[&str; 2]>| {
+        match files {
+            Some(files) => write(&folder, files),
+            None => std::fs::remove_file(folder.path().join("key")).unwrap(),
+        }
+        for _ in 0..3 {
+            tls.reload();
+        }
+        assert!(Arc::ptr_eq(&before, &current(&tls)));
+        tls.counters().reloads_failed.get()
+    };
+    assert_eq!(failures(Some([OTHER[0], ONE[1]])), 1);
+    assert_eq!(failures(Some([OTHER[0], ""])), 2);
+    assert_eq!(failures(None), 3);
+    write(&folder, OTHER);
+    tls.reload();
+    assert!(!Arc::ptr_eq(&before, &current(&tls)));
+    assert_eq!(tls.counters().reloads_failed.get(), 3);
+}
+
+#[test]
+fn one_file_without_the_other_is_an_error_and_neither_is_no_tls() {
+    for (cert, key) in [(None, None), (Some("c"), None), (None, Some("k"))] {
+        let settings = TlsSettings {
+            tls_cert: cert.map(Into::into),
+            tls_key: key.map(Into::into),
+        };
+        let opened = Tls::open(settings);
+        assert_eq!(
+            opened.is_err(),
+            cert.is_some() || key.is_some(),
+            "{opened:?}"
+        );
+    }
+}
