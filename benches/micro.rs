@@ -13,7 +13,7 @@ use tidings::config::StreamSettings;
 use tidings::event::{Event, Feed, Message, Pattern, Patterns, Position, Timestamp};
 use tidings::hub::{Handed, Hub, HubLimits, Reader, Signal, Start, Status, WindowLimits};
 use tidings::log::{Append, Log, MemoryLimits, MemoryLog};
-use tidings::metrics::HubCounters;
+use tidings::metrics::{HubCounters, Kind, OpenStream, Protocol, StreamCounters, Transport};
 use tidings::wire::{self, Chunk, Form};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -216,6 +216,14 @@ fn fan_out_by_a_shard(bencher: Bencher<'_, '_>, readers: usize) {
                 form: Form::Sse,
                 told: None,
                 term: None,
+                open: OpenStream::new(
+                    &StreamCounters::default(),
+                    Kind {
+                        transport: Transport::Sse,
+                        protocol: Protocol::Http11,
+                    },
+                    tidings::metrics::Reader::default(),
+                ),
             });
             client
         })

@@ -12,7 +12,10 @@ use crate::http::{
 };
 use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
 use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
-use crate::metrics::{Bounded, Budgets, Connections, HubCounters, Metrics, WebSocketCounters};
+use crate::metrics::{
+    Bounded, Budgets, Connections, HubCounters, Metrics, Requests, StreamCounters,
+    WebSocketCounters,
+};
 use crate::publish::{BodyBudget, Publisher};
 use crate::revoke::Revoker;
 use crate::wire::Closing;
@@ -180,7 +183,6 @@ impl App {
             .map_err(StartError::Shards)?;
         let shards = Arc::new(shards);
         let publisher = Publisher::new(hub.clone(), limits.max_event_bytes, limits.max_publishes);
-        let usage = hub.clone();
         let replica: Arc<str> = name().into();
         let websockets = WebSocketCounters::default();
         let revoker = Revoker {
@@ -191,11 +193,12 @@ impl App {
             log: hub.log().clone(),
             ended: Counter::default(),
         };
+        let (streams, requests) = (StreamCounters::default(), Requests::default());
         let metrics = Metrics::new(
             &counters,
-            move || usage.usage(),
+            &streams,
+            hub.clone(),
             shards.clone(),
-            hub.log().clone(),
             connections.clone(),
             &publisher,
             Budgets {
@@ -212,6 +215,7 @@ impl App {
             messages: &clients.message_rates,
             revoked: &revoker.ended,
         })
+        .with_requests(&requests)
         .with_credentials(credentials.refused())
         .with_tls(tls.as_ref().map(Tls::counters))
         .with_name(&replica);
@@ -243,6 +247,8 @@ impl App {
             message_rates: clients.message_rates,
             revoker: revoker.clone(),
             scheme: scheme(tls.as_ref()),
+            stream_counters: streams,
+            requests_answered: requests,
             replica,
             max_streams: limits.max_streams,
             max_patterns: limits.max_patterns,

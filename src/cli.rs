@@ -13,7 +13,7 @@ mod verify;
 
 use crate::config::Settings;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use publish::Publish;
 use std::borrow::Cow;
 use std::io::Write;
@@ -78,6 +78,23 @@ struct Serve {
         value_parser = serve::parse_filter
     )]
     log: String,
+    /// How to log: lines for people, or a JSON object a line.
+    #[arg(
+        long,
+        env = "TIDINGS_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
+}
+
+/// The form of what is logged.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 impl Cli {

@@ -6,11 +6,13 @@ mod feed;
 mod meta;
 mod pattern;
 mod position;
+mod trace;
 
 pub use feed::{Feed, InvalidName, MAX_NAME_BYTES};
 pub use meta::{EventType, InvalidMeta, Key, MAX_KEY_BYTES, MAX_TYPE_BYTES};
 pub use pattern::{InvalidPatterns, Pattern, Patterns};
 pub use position::{InvalidPosition, Position};
+pub use trace::{InvalidTrace, Trace};
 
 use bytes::Bytes;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,6 +46,8 @@ pub struct Message {
     pub sender: Option<Box<str>>,
     /// The connection that it was sent on, set by the server alone.
     pub connection: Option<Box<str>>,
+    /// The trace that it is a part of, if its publisher has said so. Readers are not told; backends are.
+    pub trace: Option<Box<Trace>>,
     /// What it carries.
     pub data: Data,
 }
@@ -70,6 +74,7 @@ impl Message {
             content_type: None,
             sender: None,
             connection: None,
+            trace: None,
             data: Data::Bytes(data.into()),
         }
     }
@@ -86,6 +91,7 @@ impl Message {
             + text(&self.content_type)
             + text(&self.sender)
             + text(&self.connection)
+            + self.trace.as_ref().map_or(0, |trace| trace.heap_bytes())
             + data
     }
 }

@@ -41,12 +41,12 @@ use crate::auth::Access;
 use crate::clients::{Proxies, Rates, Seats};
 use crate::config::{StreamSettings, WebSocketSettings};
 use crate::hub::{Hub, Shards};
-use crate::metrics::WebSocketCounters;
+use crate::metrics::{self, Requests, StreamCounters, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
 use crate::revoke::Revoker;
 use access::Callers;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Path, Query, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -93,6 +93,8 @@ pub(crate) struct Service {
     /// Whether there is a console page.
     pub(crate) console: bool,
     pub(crate) started: Instant,
+    pub(crate) stream_counters: StreamCounters,
+    pub(crate) requests_answered: Requests,
     /// Its name among the replicas.
     pub(crate) replica: Arc<str>,
     pub(crate) max_streams: usize,
@@ -133,7 +135,7 @@ pub(crate) fn router(service: Service) -> Router {
         Part::Whole | Part::Operators => admin::routes(),
         Part::Clients => admin::elsewhere(),
     };
-    let base = service.base.clone();
+    let (base, requests) = (service.base.clone(), service.requests_answered.clone());
     let routes = Router::new()
         .route("/", get(index::index))
         .route("/feeds", get(subscribe::several).post(batch::many))
@@ -150,6 +152,7 @@ pub(crate) fn router(service: Service) -> Router {
     base::below(&base, routes)
         .layer(from_fn_with_state(callers, access::guard))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(requests, count))
 }
 
 /// What is answered to those who speak HTTP without TLS where TLS is spoken.
@@ -224,6 +227,17 @@ async fn bound_time(State(most): State<Duration>, request: Request, next: Next) 
         Ok(response) => response,
         Err(_) => Problem::overdue(most, is_safe).into_response(),
     }
+}
+
+/// Counts a request by its route.
+async fn count(State(requests): State<Requests>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route: Option<MatchedPath> = request.extensions().get().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let request = metrics::Request::new(route, &method, response.status());
+    requests.get_or_create(&request).inc();
+    response
 }
 
 /// What holds for the answers of all routes.

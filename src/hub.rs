@@ -33,7 +33,7 @@ pub use join::{Joined, NO_ID, Refusal, Start};
 pub use reader::Reader;
 pub(crate) use shard::forget_unsent;
 pub use shard::{Handed, ShardStats, Shards, Slow};
-pub use signal::{Events, Piece, Signal, Told, heartbeat};
+pub use signal::{Events, Notices, Piece, Signal, Told, heartbeat};
 pub use status::Status;
 pub use term::{Due, Term};
 pub use window::{Newest, Reach, WindowLimits};
@@ -45,7 +45,7 @@ use crate::metrics::HubCounters;
 use cold::Cold;
 use entry::Gauge;
 use follower::Follower;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use status::Session;
 use std::convert::Infallible;
 use std::io;
@@ -53,6 +53,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use window::Window;
 
 /// The bounds of a hub.
@@ -84,6 +85,7 @@ struct Shared {
     session: watch::Sender<Option<Session>>,
     /// The head's sequence, for those who wait for one.
     head: watch::Sender<u64>,
+    progress: Mutex<Progress>,
     readers: AtomicUsize,
     /// Told when the last reader has left.
     vacated: Notify,
@@ -98,15 +100,30 @@ pub(crate) struct Found {
     pub(crate) entry: Option<Arc<Entry>>,
 }
 
+/// How the follower gets on.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    /// When it last heard of the log, or lost it.
+    at: Instant,
+    /// How many events the log held then after the last one followed.
+    pending: u64,
+}
+
 /// How full a hub is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Events in the window.
     pub events: usize,
+    /// How many there may be.
+    pub max_events: usize,
     /// Bytes in the window.
     pub bytes: u64,
+    /// How many there may be.
+    pub max_bytes: u64,
     /// Bytes of what was read from the log for readers behind the window.
     pub cold_bytes: u64,
+    /// How many of them are kept for others.
+    pub max_cold_bytes: u64,
     /// Feeds known.
     pub feeds: usize,
     /// Different sets of patterns that are read.
@@ -115,10 +132,16 @@ pub struct Usage {
     pub pattern_bytes: usize,
     /// Readers.
     pub readers: usize,
+    /// How many there may be.
+    pub max_readers: usize,
     /// The last position followed.
     pub head: Position,
     /// The position before the window's first event.
     pub floor: Position,
+    /// How many events the log is known to hold after the last one followed.
+    pub pending: u64,
+    /// For how long the log has not been followed though it holds more, or could not be followed.
+    pub behind: Duration,
 }
 
 impl Hub {
@@ -143,6 +166,10 @@ impl Hub {
             status: watch::Sender::new(starting),
             session,
             head: watch::Sender::new(0),
+            progress: Mutex::new(Progress {
+                at: Instant::now(),
+                pending: 0,
+            }),
             readers: AtomicUsize::new(0),
             vacated: Notify::new(),
             counters,
@@ -231,22 +258,42 @@ impl Hub {
 
     /// How full it is.
     pub fn usage(&self) -> Usage {
+        let limits = &self.shared.limits;
+        let (pending, behind) = self.shared.lag();
         let window = self.shared.window.read();
         Usage {
             events: window.len(),
+            max_events: limits.window.events,
             bytes: self.shared.window_gauge.get(),
+            max_bytes: limits.window.bytes,
             cold_bytes: self.shared.cold.bytes(),
+            max_cold_bytes: limits.cold_bytes,
             feeds: window.feeds(),
             groups: window.groups(),
             pattern_bytes: window.pattern_bytes(),
             readers: self.shared.readers.load(Relaxed),
+            max_readers: limits.readers,
             head: window.head(),
             floor: window.floor(),
+            pending,
+            behind,
         }
     }
 }
 
 impl Shared {
+    /// How many events are known to come still, and for how long none has though there are, or it is not known.
+    fn lag(&self) -> (u64, Duration) {
+        let Progress { at, pending } = *self.progress.lock();
+        let is_behind = pending > 0 || self.session.borrow().is_none();
+        let behind = if is_behind {
+            at.elapsed()
+        } else {
+            Duration::ZERO
+        };
+        (pending, behind)
+    }
+
     /// Waits until the head has reached a sequence.
     async fn followed(&self, sequence: u64) {
         // The sender lives in `self`, so it can't be gone.
@@ -266,10 +313,14 @@ impl Shared {
         self.cold.make_room();
     }
 
-    /// Counts gaps that were told.
-    fn count_gaps(&self, gaps: usize) {
+    /// Counts gaps and resets that were told.
+    fn count(&self, notices: Notices) {
+        let Notices { gaps, resets } = notices;
         if gaps > 0 {
-            self.counters.gaps.inc_by(gaps as u64);
+            self.counters.gaps.inc_by(gaps);
+        }
+        if resets > 0 {
+            self.counters.resets_told.inc_by(resets);
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Held {
     pub events: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How many bytes they may have.
+    pub max_bytes: u64,
     /// How many idempotency keys were forgotten before their time, so far.
     pub keys_forgotten: u64,
 }

@@ -1,30 +1,45 @@
 //! What is counted, in Prometheus' form.
 
 mod credentials;
+mod delay;
 mod limits;
 mod log;
+mod looked;
+mod process;
+mod publishes;
 mod replica;
+mod requests;
+mod streams;
+mod text;
 mod tls;
 mod values;
 mod websocket;
 
 pub use credentials::{Reason, Refused};
+pub use delay::{Delay, Delays};
 pub use limits::Bounded;
+pub use publishes::{Outcome, Publish, Publishes, Way, publishes};
+pub use requests::{Request, Requests};
+pub use streams::{
+    ANSWERED, CLIENT, Delivered, FAILED, Fate, Kind, OpenStream, Protocol, REFUSED, Reader,
+    STALLED, StreamCounters, Transport,
+};
+pub use text::TextForm;
 pub use tls::TlsCounters;
 pub use websocket::{Counted, How, RequestFailure, WebSocketCounters};
 
-use crate::hub::{ShardStats, Shards, Usage};
-use crate::log::Log;
+use crate::hub::{Hub, Shards};
 use crate::publish::{BodyBudget, Publisher};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use looked::Looked;
+use process::Process;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::Semaphore;
 
 /// What the hub counts. Cloning it shares the counts.
@@ -36,6 +51,18 @@ pub struct HubCounters {
     pub overtaken: Counter,
     /// Gaps told to readers.
     pub gaps: Counter,
+    /// Resets told to readers.
+    pub resets_told: Counter,
+    /// Events that were followed, and the bytes of their data.
+    pub followed: Counter,
+    /// See there.
+    pub followed_bytes: Counter,
+    /// Readers that began to catch up from the window.
+    pub caught_up_in_window: Counter,
+    /// Readers that began to catch up from the log.
+    pub caught_up_in_log: Counter,
+    /// How long events took that readers outside of shards were live for.
+    pub delay: Arc<Delay>,
     /// Reads of the log for readers behind the window.
     pub cold_reads: Counter,
     /// Clients that took nothing of what they were sent, and were closed.
@@ -93,246 +120,163 @@ pub struct Budgets {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Those that are named alike for programs of all kinds.
+    process: Registry,
 }
 
 impl Metrics {
-    /// Metrics over these counters, and what `usage` tells whenever they are asked for.
+    /// Metrics over these counters, and what is looked up whenever they are asked for.
     pub fn new(
-        hub: &HubCounters,
-        usage: impl Fn() -> Usage + Send + Sync + 'static,
+        counters: &HubCounters,
+        streams: &StreamCounters,
+        hub: Hub,
         shards: Arc<Shards>,
-        log: Log,
         connections: Connections,
         publisher: &Publisher,
         budgets: Budgets,
     ) -> Self {
         let mut registry = Registry::with_prefix("tidings");
-        let mut count =
-            |name, help, counter: &Counter| registry.register(name, help, counter.clone());
-        count(
-            "log_resets",
-            "Times the log was found to be another, or to have gone back",
-            &hub.resets,
-        );
-        count(
-            "log_overtaken",
-            "Times the log dropped events before this replica had them",
-            &hub.overtaken,
-        );
-        count("gaps", "Gaps told to readers", &hub.gaps);
-        count(
-            "readers_refused",
-            "Readers told to come back because --max-streams was reached",
-            &hub.refused,
-        );
-        count(
-            "publishes_refused",
-            "Publishes refused because --max-publishes was reached",
-            publisher.refused(),
-        );
-        count(
-            "cold_reads",
-            "Reads of the log for readers behind the window, each for all who wait for it",
-            &hub.cold_reads,
-        );
-        count(
-            "stalled",
-            "Connections, and streams and polls over HTTP/2, closed because their client took nothing for --stall-timeout",
-            &hub.stalled,
-        );
-        count(
-            "http_connections_accepted",
-            "Connections accepted",
-            &connections.accepted,
-        );
-        count(
-            "http_accept_errors",
-            "Times that no connection could be accepted, for want of open files or memory",
-            &connections.accept_errors,
-        );
-        count(
-            "http_connections_full",
-            "Times that --max-connections was reached and the next connection had to wait",
-            &connections.full,
-        );
-        count(
-            "publish_bytes_refused",
-            "Bodies of publishes refused because --publish-bytes was used up",
-            budgets.bodies.refused(),
-        );
-        count(
-            "page_bytes_refused",
-            "Polls told to come back because --page-bytes was used up",
-            budgets.pages.refused(),
-        );
-        count(
-            "websocket_bytes_refused",
-            "WebSocket messages, requests and their answers refused because --websocket-bytes was used up",
-            budgets.messages.refused(),
-        );
+        of_hub(&mut registry, counters);
+        of_connections(&mut registry, &connections);
+        of_publishes(&mut registry, publisher, &budgets);
+        streams.register(&mut registry);
         registry.register_collector(Box::new(Looked {
-            usage,
+            delay: counters.delay.clone(),
+            streams: streams.clone(),
+            hub,
             shards,
-            log,
             connections,
             budgets,
         }));
-        Self { registry }
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process::new()));
+        Self { registry, process }
     }
 
     /// The text of all metrics, in OpenMetrics' form.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String can't fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.process);
+        let _ = encode_eof(&mut text);
         text
     }
-}
 
-/// What is looked up when the metrics are asked for.
-struct Looked<F> {
-    usage: F,
-    shards: Arc<Shards>,
-    log: Log,
-    connections: Connections,
-    budgets: Budgets,
-}
-
-impl<F> fmt::Debug for Looked<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Looked").finish_non_exhaustive()
+    /// The same, in a form.
+    pub fn text_in(&self, form: TextForm) -> String {
+        match form {
+            TextForm::OpenMetrics => self.text(),
+            TextForm::Prometheus => text::classic(&self.text()),
+        }
     }
 }
 
-impl<F: Fn() -> Usage + Send + Sync + 'static> Collector for Looked<F> {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        gauge(
-            &mut encoder,
-            "http_connections",
-            "Open connections, those of streams among them",
-            self.connections.open() as u64,
-        )?;
-        gauge(
-            &mut encoder,
-            "publish_bytes",
-            "Bytes that the bodies of publishes under way hold",
-            self.budgets.bodies.held() as u64,
-        )?;
-        gauge(
-            &mut encoder,
-            "page_bytes",
-            "Bytes that the answers of polls hold until they are sent",
-            self.budgets.pages.held() as u64,
-        )?;
-        gauge(
-            &mut encoder,
-            "websocket_bytes",
-            "Bytes that WebSockets hold of messages that have not come whole, requests and their answers",
-            self.budgets.messages.held() as u64,
-        )?;
-        self.usage(&mut encoder)?;
-        self.fan_out(&mut encoder)?;
-        log::log(&mut encoder, &self.log)
-    }
+fn of_hub(registry: &mut Registry, hub: &HubCounters) {
+    let mut count = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+    count(
+        "log_resets",
+        "Times the log was found to be another, or to have gone back",
+        &hub.resets,
+    );
+    count(
+        "log_overtaken",
+        "Times the log dropped events before this replica had them",
+        &hub.overtaken,
+    );
+    count(
+        "followed_events",
+        "Events that the log has brought to this replica, by whatever way they were published",
+        &hub.followed,
+    );
+    count(
+        "followed_bytes",
+        "Bytes of the data of these events",
+        &hub.followed_bytes,
+    );
+    count(
+        "gaps",
+        "Gaps told to readers, once for each reader",
+        &hub.gaps,
+    );
+    count(
+        "resets",
+        "Resets told to readers, once for each reader",
+        &hub.resets_told,
+    );
+    count(
+        "readers_refused",
+        "Readers told to come back because --max-streams was reached",
+        &hub.refused,
+    );
+    count(
+        "window_catch_ups",
+        "Readers that began behind the newest event and were given what they had missed from the window",
+        &hub.caught_up_in_window,
+    );
+    count(
+        "log_catch_ups",
+        "Readers that stood before the window and were given what they had missed from the log",
+        &hub.caught_up_in_log,
+    );
+    count(
+        "cold_reads",
+        "Reads of the log for readers behind the window, each for all who wait for it",
+        &hub.cold_reads,
+    );
+    count(
+        "stalled",
+        "Connections, and streams and polls over HTTP/2, closed because their client took nothing for --stall-timeout",
+        &hub.stalled,
+    );
 }
 
-impl<F: Fn() -> Usage> Looked<F> {
-    fn usage(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let usage = (self.usage)();
-        gauge(
-            to,
-            "window_events",
-            "Events in the window",
-            usage.events as u64,
-        )?;
-        gauge(
-            to,
-            "window_bytes",
-            "Bytes in the window, encoded forms and index counted",
-            usage.bytes,
-        )?;
-        gauge(
-            to,
-            "cold_bytes",
-            "Bytes of what was read from the log for readers behind the window",
-            usage.cold_bytes,
-        )?;
-        gauge(
-            to,
-            "feeds",
-            "Feeds with an event in the window or a reader of their own",
-            usage.feeds as u64,
-        )?;
-        gauge(
-            to,
-            "reader_groups",
-            "Different sets of patterns that are read",
-            usage.groups as u64,
-        )?;
-        gauge(
-            to,
-            "pattern_bytes",
-            "Bytes of the patterns that are read, and of what finds them, about",
-            usage.pattern_bytes as u64,
-        )?;
-        gauge(
-            to,
-            "readers",
-            "Readers, over all transports",
-            usage.readers as u64,
-        )?;
-        gauge(
-            to,
-            "head_sequence",
-            "Sequence of the last event followed",
-            usage.head.sequence(),
-        )?;
-        gauge(
-            to,
-            "floor_sequence",
-            "Sequence before the first event in the window",
-            usage.floor.sequence(),
-        )
-    }
+fn of_connections(registry: &mut Registry, connections: &Connections) {
+    let mut count = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+    count(
+        "http_connections_accepted",
+        "Connections accepted",
+        &connections.accepted,
+    );
+    count(
+        "http_accept_errors",
+        "Times that no connection could be accepted, for want of open files or memory",
+        &connections.accept_errors,
+    );
+    count(
+        "http_connections_full",
+        "Times that --max-connections was reached and the next connection had to wait",
+        &connections.full,
+    );
+}
 
-    fn fan_out(&self, to: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let sum = |of: fn(&ShardStats) -> &AtomicU64| {
-            self.shards
-                .stats()
-                .map(|stats| of(stats).load(Relaxed))
-                .sum()
-        };
-        gauge(
-            to,
-            "shard_connections",
-            "Connections that shards serve",
-            sum(|stats| &stats.connections),
-        )?;
-        counter(
-            to,
-            "shard_deliveries",
-            "Events and notices written by shards, one for each connection",
-            sum(|stats| &stats.deliveries),
-        )?;
-        counter(
-            to,
-            "shard_writes",
-            "Writes to sockets by shards",
-            sum(|stats| &stats.writes),
-        )?;
-        counter(
-            to,
-            "shard_written_bytes",
-            "Bytes written by shards, chunk framing counted",
-            sum(|stats| &stats.bytes),
-        )?;
-        counter(
-            to,
-            "shard_blocked_writes",
-            "Writes that a full socket cut short",
-            sum(|stats| &stats.blocked),
-        )
-    }
+fn of_publishes(registry: &mut Registry, publisher: &Publisher, budgets: &Budgets) {
+    registry.register(
+        "publishes",
+        "Publishes that came to the log's door through this server, by their way and outcome",
+        publisher.counts().clone(),
+    );
+    let mut count = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+    count(
+        "publishes_refused",
+        "Publishes refused because --max-publishes was reached",
+        publisher.refused(),
+    );
+    count(
+        "publish_bytes_refused",
+        "Bodies of publishes refused because --publish-bytes was used up",
+        budgets.bodies.refused(),
+    );
+    count(
+        "page_bytes_refused",
+        "Polls told to come back because --page-bytes was used up",
+        budgets.pages.refused(),
+    );
+    count(
+        "websocket_bytes_refused",
+        "WebSocket messages, requests and their answers refused because --websocket-bytes was used up",
+        budgets.messages.refused(),
+    );
 }
 
 fn gauge(
@@ -360,4 +304,32 @@ fn put(
     metric: &impl EncodeMetric,
 ) -> Result<(), fmt::Error> {
     metric.encode(to.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// Gauges of one name, each with its labels.
+fn gauge_of<L: EncodeLabelSet>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    all: impl Iterator<Item = (L, u64)>,
+) -> Result<(), fmt::Error> {
+    let mut family = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in all {
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Counters of one name, likewise.
+fn counter_of<L: EncodeLabelSet>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    all: impl Iterator<Item = (L, u64)>,
+) -> Result<(), fmt::Error> {
+    let mut family = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in all {
+        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }

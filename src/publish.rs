@@ -10,6 +10,7 @@ use crate::auth::{Caller, Denied, Who};
 use crate::event::{Data, Feed, Message, Position};
 use crate::hub::{Entry, Hub};
 use crate::log::{Append, AppendError, Appended, LogError};
+use crate::metrics::{Outcome, Publish, Publishes, Way, publishes};
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub struct Publisher {
     max_publishes: usize,
     places: Arc<Semaphore>,
     refused: Counter,
+    counts: Publishes,
 }
 
 /// An event that the log holds.
@@ -74,7 +76,6 @@ impl PublishError {
         let Self::Append(error) = self else {
             return self;
         };
-        tracing::debug!(%error, "a publish failed");
         Self::Append(match error {
             AppendError::NotStored(_) => {
                 AppendError::NotStored("the log does not take it now".to_owned())
@@ -97,6 +98,7 @@ impl Publisher {
             max_publishes,
             places: Arc::new(Semaphore::new(max_publishes)),
             refused: Counter::default(),
+            counts: publishes(),
         }
     }
 
@@ -110,19 +112,40 @@ impl Publisher {
         &self.refused
     }
 
+    /// All publishes, by their way and outcome.
+    pub fn counts(&self) -> &Publishes {
+        &self.counts
+    }
+
     /// Publishes a message, as the caller's. Success means that the log's promise holds for it, and that this replica
     /// has followed it, or that the log has named its id.
     ///
     /// To those of other machines an error leaves out the log's own reasons, which name servers and streams.
     pub async fn publish(
         &self,
+        way: Way,
         caller: &Caller,
         mut message: Message,
         idempotency_key: Option<String>,
     ) -> Result<Published, PublishError> {
-        caller.publish(&message.feed)?;
         message.sender = caller.subject().map(Box::from);
-        let published = self.authorised(message, idempotency_key).await;
+        let (feed, trace) = (message.feed.clone(), message.trace.clone());
+        let published = match caller.publish(&message.feed) {
+            Ok(()) => self.authorised(message, idempotency_key).await,
+            Err(denied) => Err(denied.into()),
+        };
+        let outcome = outcome(&published);
+        self.counts.get_or_create(&Publish::new(way, outcome)).inc();
+        tracing::debug!(
+            way = way.as_str(),
+            outcome = outcome.as_str(),
+            %feed,
+            id = published.as_ref().ok().map(|published| tracing::field::display(published.id)),
+            error = published.as_ref().err().map(tracing::field::display),
+            sender = caller.subject(),
+            trace_id = trace.as_ref().map(|trace| trace.id()),
+            "a publish"
+        );
         published.map_err(|error| match caller.who() {
             Who::Local => error,
             Who::Anonymous | Who::Known(_) => error.without_reason(),
@@ -213,6 +236,24 @@ impl Publisher {
                 Err(PublishError::Overload(self.max_publishes))
             }
         }
+    }
+}
+
+fn outcome(published: &Result<Published, PublishError>) -> Outcome {
+    match published {
+        Ok(published) if published.repeated => Outcome::Repeated,
+        Ok(_) => Outcome::Stored,
+        Err(PublishError::Denied(_)) => Outcome::Denied,
+        Err(
+            PublishError::TooLarge { .. }
+            | PublishError::IdempotencyKey
+            | PublishError::Append(AppendError::TooLarge { .. }),
+        ) => Outcome::Invalid,
+        Err(PublishError::Overload(_)) => Outcome::Overload,
+        Err(PublishError::Append(AppendError::NotStored(_) | AppendError::Full(_))) => {
+            Outcome::NotStored
+        }
+        Err(PublishError::Append(AppendError::Unknown(_))) => Outcome::Unknown,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tidings serve`.
 
-use super::{Cli, Serve, environment};
+use super::{Cli, LogFormat, Serve, environment};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
 use clap::CommandFactory;
@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
-    start_log(&serve.log)?;
+    start_log(&serve.log, serve.log_format)?;
     if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
         tracing::warn!("{warning}");
     }
@@ -43,14 +43,17 @@ pub(super) async fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_log(filter: &str) -> anyhow::Result<()> {
+fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     // It logs whole messages, and tokens come in them.
     let filter = EnvFilter::try_new(filter)?.add_directive("tungstenite=info".parse()?);
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        // Without spans there is nothing to tell but the event.
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     Ok(())
 }
 

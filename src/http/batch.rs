@@ -4,11 +4,13 @@ use super::body::{Whole, read};
 use super::client::Client;
 use super::line::{Line, Members};
 use super::problem::Problem;
-use super::publish::{receipt, take_publish, text};
+use super::publish::{receipt, take_publish, text, trace};
 use super::server::Cut;
 use super::{Params, Service};
 use crate::auth::Caller;
 use crate::clients::Account;
+use crate::event::Trace;
+use crate::metrics::Way;
 use crate::publish::Published;
 use axum::Extension;
 use axum::body::Body;
@@ -50,18 +52,27 @@ pub(super) async fn many(
     let max = service.max_batch_bytes;
     let body = read(&service, &headers, body, max, "a batch").await?;
     let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
-    let account = client.account(&caller);
-    let door = Arc::new(Door {
+    let batch = Arc::new(Batch {
+        account: client.account(&caller),
+        trace: trace(&headers),
         service,
         caller,
-        account,
     });
-    tokio::spawn(publish_lines(door, body, answer));
+    tokio::spawn(publish_lines(batch, body, answer));
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
         Body::from_stream(ReceiverStream::new(results)),
     )
         .into_response())
+}
+
+/// What all lines have in common.
+struct Batch {
+    service: Service,
+    caller: Caller,
+    account: Option<Account>,
+    /// The trace of those that name none.
+    trace: Option<Box<Trace>>,
 }
 
 /// A line's result, or why none comes any more.
@@ -115,9 +126,9 @@ impl Answer {
 
 /// Publishes lines for as long as somebody takes their results. A line begins once there is a place for its
 /// result, so that none that is under way has to wait for the client.
-async fn publish_lines(door: Arc<Door>, body: Whole, answer: Answer) {
+async fn publish_lines(batch: Arc<Batch>, body: Whole, answer: Answer) {
     let Whole { bytes, share } = body;
-    let pipeline = PIPELINE.min(door.service.publisher.max_publishes()).max(1);
+    let pipeline = PIPELINE.min(batch.service.publisher.max_publishes()).max(1);
     let gone = answer.results.clone();
     let places = unfold((lines(bytes), answer), async |(mut lines, mut answer)| {
         let line = lines.next()?;
@@ -126,7 +137,7 @@ async fn publish_lines(door: Arc<Door>, body: Whole, answer: Answer) {
     });
     let publish = places
         .map(|(line, place)| {
-            let published = door.clone().publish_line(line);
+            let published = batch.clone().publish_line(line);
             published.map(|result| (place, result))
         })
         .buffered(pipeline)
@@ -157,14 +168,7 @@ fn lines(body: Bytes) -> impl Iterator<Item = Bytes> + Send {
     .filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// The way in for the lines of one batch.
-struct Door {
-    service: Service,
-    caller: Caller,
-    account: Option<Account>,
-}
-
-impl Door {
+impl Batch {
     async fn publish_line(self: Arc<Self>, line: Bytes) -> String {
         match self.published(&line).await {
             Ok(published) => format!("{}\n", receipt(&published)),
@@ -175,8 +179,11 @@ impl Door {
     async fn published(&self, line: &Bytes) -> Result<Published, Problem> {
         take_publish(&self.service, self.account.as_ref())?;
         let line = Members::parse(line, WHAT).and_then(Line::read)?;
-        let (message, key) = line.message(WHAT)?;
+        let (mut message, key) = line.message(WHAT)?;
+        message.trace = message.trace.or_else(|| self.trace.clone());
         let publisher = &self.service.publisher;
-        Ok(publisher.publish(&self.caller, message, key).await?)
+        Ok(publisher
+            .publish(Way::Batch, &self.caller, message, key)
+            .await?)
     }
 }

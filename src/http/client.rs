@@ -10,6 +10,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -22,6 +23,8 @@ const FULL_FOR: u64 = 10;
 pub(super) struct Client {
     /// `None` on this machine.
     pub(super) address: Option<Address>,
+    /// The other end of the connection.
+    pub(super) peer: Option<SocketAddr>,
 }
 
 impl FromRequestParts<Service> for Client {
@@ -29,13 +32,15 @@ impl FromRequestParts<Service> for Client {
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Infallible> {
         let Some(Peer(peer)) = parts.extensions.get().copied() else {
-            return Ok(Self { address: None });
+            let (address, peer) = (None, None);
+            return Ok(Self { address, peer });
         };
         let proxies = &service.proxies;
         let values = parts.headers.get_all(proxies.header()).iter();
-        let address = proxies.client(peer, values.map(|value| value.to_str().unwrap_or("?")));
+        let address = proxies.client(peer.ip(), values.map(|value| value.to_str().unwrap_or("?")));
         Ok(Self {
             address: Address::of(address),
+            peer: Some(peer),
         })
     }
 }

@@ -8,6 +8,7 @@
 use super::stall::Stall;
 use crate::clients::Permit;
 use crate::hub::forget_unsent;
+use crate::metrics::Fate;
 use bytes::Bytes;
 use http_body::Frame;
 use parking_lot::Mutex;
@@ -35,12 +36,18 @@ pub(super) struct Slot(Arc<Wish>);
 struct Wish {
     armed: AtomicBool,
     take: Mutex<Option<Take>>,
+    fate: Fate,
 }
 
 impl Slot {
     fn arm(&self, take: Take) {
         *self.0.take.lock() = Some(take);
         self.0.armed.store(true, Release);
+    }
+
+    /// What tells whether the connection's client has stalled.
+    pub(super) fn fate(&self) -> Fate {
+        self.0.fate.clone()
     }
 
     fn taken(&self) -> Option<Take> {
@@ -131,6 +138,7 @@ impl Socket {
         let written = again(SockRef::from(&*self.stream()?));
         if is_full(&written) {
             self.stall.count.inc();
+            self.slot.0.fate.stalled();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.full = None;

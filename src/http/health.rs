@@ -4,6 +4,7 @@ use super::admin::Operator;
 use super::problem::Problem;
 use super::{Params, Part, Service};
 use crate::hub::Status;
+use crate::metrics::TextForm;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -66,18 +67,21 @@ impl Readiness {
     }
 }
 
-/// On a listener that others reach too, where credentials are taken, they are for operators.
+/// In OpenMetrics' form where that is asked for, and otherwise in the one that every Prometheus reads. On a listener that
+/// others reach too, where credentials are taken, they are for operators.
 pub(super) async fn metrics(
     State(service): State<Service>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
     if service.part == Part::Whole && service.credentials.are_taken() {
-        let (mut parts, _) = request.into_parts();
         Operator::from_request_parts(&mut parts, &service).await?;
     }
-    let kind = [(
-        header::CONTENT_TYPE,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    )];
-    Ok((kind, service.metrics.text()).into_response())
+    let form = TextForm::wanted(&parts.headers);
+    let head = [
+        (header::CONTENT_TYPE, form.content_type()),
+        (header::VARY, "Accept"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((head, service.metrics.text_in(form)).into_response())
 }

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::publish::{parse_content_type, parse_feed, parse_key, parse_kind};
-use crate::event::{EventType, Message};
+use crate::event::{EventType, Message, Trace};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -80,6 +80,8 @@ pub(super) struct Line<'a> {
     kind: Option<String>,
     key: Option<String>,
     idempotency_key: Option<String>,
+    trace_parent: Option<String>,
+    trace_state: Option<String>,
     pub(super) payload: Payload<'a>,
 }
 
@@ -116,10 +118,12 @@ impl<'a> Line<'a> {
             "content_type" => &mut self.payload.content_type,
             "encoding" => &mut self.payload.encoding,
             "idempotency_key" => &mut self.idempotency_key,
+            "traceparent" => &mut self.trace_parent,
+            "tracestate" => &mut self.trace_state,
             name => {
                 let name = name.escape_debug();
                 return Err(Problem::unprocessable(format!(
-                    "`{name}` is no field of an event; the fields are `feed`, `type`, `data`, `key`, `content_type`, `encoding` and `idempotency_key`"
+                    "`{name}` is no field of an event; the fields are `feed`, `type`, `data`, `key`, `content_type`, `encoding`, `idempotency_key`, `traceparent` and `tracestate`"
                 )));
             }
         };
@@ -142,10 +146,16 @@ impl<'a> Line<'a> {
                 .map_or(Ok(EventType::default()), parse_kind)?,
             key: self.key.as_deref().map(parse_key).transpose()?,
             content_type,
+            trace: trace(self.trace_parent.as_deref(), self.trace_state.as_deref()),
             ..Message::new(parse_feed(&feed)?, data)
         };
         Ok((message, self.idempotency_key))
     }
+}
+
+/// The trace that an object names; as with headers, what is not valid is passed over.
+pub(super) fn trace(parent: Option<&str>, state: Option<&str>) -> Option<Box<Trace>> {
+    Trace::read(parent?, state).map(Box::new)
 }
 
 impl<'a> Payload<'a> {

@@ -2,6 +2,7 @@
 
 use crate::clients::Seat;
 use crate::hub::Place;
+use crate::metrics::{ANSWERED, OpenStream};
 use crate::publish::{Share, UsedUp};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, StreamExt};
@@ -33,6 +34,7 @@ pub(super) struct Pieces {
     _share: Share,
     _place: Place,
     _seat: Seat,
+    open: OpenStream,
 }
 
 /// A body of which it is known how many bytes are to come.
@@ -78,7 +80,14 @@ impl Events {
     }
 
     /// The page, which says in the end from where to go on.
-    pub(super) fn into_pieces(self, next: &str, place: Place, seat: Seat) -> Pieces {
+    pub(super) fn into_pieces(
+        self,
+        next: &str,
+        place: Place,
+        seat: Seat,
+        mut open: OpenStream,
+    ) -> Pieces {
+        let events = self.lines.len() as u64;
         let mut all = Vec::with_capacity(2 * self.lines.len() + 1);
         for line in self.lines {
             let before: &[u8] = if all.is_empty() { OPENING } else { b"," };
@@ -87,12 +96,15 @@ impl Events {
         let opening = if all.is_empty() { OPENING } else { b"" };
         let end = [opening, b"],\"next\":\"", next.as_bytes(), b"\"}\n"];
         all.push(end.concat().into());
+        let bytes = all.iter().map(|piece| piece.len() as u64).sum();
+        open.delivered(events, bytes);
         Pieces {
-            bytes: all.iter().map(|piece| piece.len() as u64).sum(),
+            bytes,
             left: all.into_iter().peekable(),
             _share: self.share,
             _place: place,
             _seat: seat,
+            open,
         }
     }
 }
@@ -107,6 +119,7 @@ impl Iterator for Pieces {
         let first = self.left.next()?;
         let mut bytes = first.len();
         if bytes >= JOINED {
+            self.taken();
             return Some(first);
         }
         let mut joined = BytesMut::from(first);
@@ -114,18 +127,26 @@ impl Iterator for Pieces {
             bytes += piece.len();
             joined.extend_from_slice(&piece);
         }
+        self.taken();
         Some(joined.freeze())
     }
 }
 
 impl Pieces {
+    /// Notes that the client takes what there was, where that was all.
+    fn taken(&mut self) {
+        if self.left.peek().is_none() {
+            self.open.ends(ANSWERED);
+        }
+    }
+
     /// It as a body; through `watched` where that looks after it.
     pub(super) fn into_body(self, watch: Option<&super::Watch>) -> axum::body::Body {
-        let left = self.bytes;
+        let (left, fate) = (self.bytes, self.open.fate());
         let pieces = stream::iter(self);
         match watch {
             Some(watch) => axum::body::Body::new(Counted {
-                body: watch.body(pieces),
+                body: watch.body(pieces, fate),
                 left,
             }),
             None => axum::body::Body::new(Counted {

@@ -5,16 +5,17 @@ use super::negotiate::Media;
 use super::page::Events;
 use super::problem::Problem;
 use super::stream::{Ending, ended};
-use super::subscribe::{Held, closing, refused};
+use super::subscribe::{Held, Way, closing, refused};
 use super::validator::Tag;
 use super::{Service, Watch};
 use crate::clients::Seat;
-use crate::hub::{Joined, Place, Reader, Signal};
+use crate::hub::{Joined, Notices, Place, Reader, Signal};
+use crate::metrics::{ANSWERED, OpenStream, Transport};
 use crate::publish::UsedUp;
 use crate::wire::{Closing, Form};
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn answer(
     service: &Service,
-    version: Version,
+    way: Way,
     asked: Asked,
     page: Page,
     headers: &HeaderMap,
@@ -43,12 +44,12 @@ pub(super) async fn answer(
             return Ok(refuse(closing(&refusal)));
         }
     };
-    let found = match Found::gather(service, joined, page, held).await {
+    let open = way.open(service, Transport::Poll, &held);
+    let found = match Found::gather(service, joined, page, held, open).await {
         Ok(found) => found,
         Err(reason) => return Ok(refuse(reason)),
     };
-    // Over HTTP/1 the connection's socket shows who takes nothing.
-    let watch = (version == Version::HTTP_2).then_some(&service.watch);
+    let watch = way.watch(service);
     let mut response = match page.wait.is_zero() {
         true => found.tagged(headers, watch),
         false => found.into_response(watch),
@@ -81,8 +82,8 @@ fn refuse(reason: Closing) -> Response {
 struct Found {
     /// Envelopes, and what the hub has to say.
     events: Events,
-    /// How many of them tell of a gap.
-    gaps: usize,
+    /// How many of them tell of a gap or a reset.
+    notices: Notices,
     limit: usize,
     /// How much they may hold.
     most: usize,
@@ -94,6 +95,7 @@ struct Found {
     /// Held until all of it is sent.
     place: Place,
     seat: Seat,
+    open: OpenStream,
 }
 
 impl Found {
@@ -103,6 +105,7 @@ impl Found {
         joined: Joined,
         page: Page,
         held: Held,
+        open: OpenStream,
     ) -> Result<Self, Closing> {
         let Joined {
             mut reader,
@@ -111,7 +114,7 @@ impl Found {
         } = joined;
         let mut found = Self {
             events: Events::new(service.pages.share()),
-            gaps: 0,
+            notices: Notices::default(),
             limit: page.limit,
             most: MAX_BYTES.min(service.pages.max()),
             next: opening,
@@ -119,15 +122,23 @@ impl Found {
             ends: false,
             place,
             seat: held.seat,
+            open,
         };
         let deadline = Instant::now() + page.wait;
         let deadline = held.term.map_or(deadline, |term| term.ends.min(deadline));
-        found.catch_up(&mut reader).await?;
-        if found.events.len() == 0 && !page.wait.is_zero() {
-            let mut ending = service.ending.clone();
-            found.wait(&mut reader, deadline, &mut ending).await?;
+        let gathered = async {
+            found.catch_up(&mut reader).await?;
+            if found.events.len() == 0 && !page.wait.is_zero() {
+                let mut ending = service.ending.clone();
+                found.wait(&mut reader, deadline, &mut ending).await?;
+            }
+            Ok(())
+        };
+        if let Err(reason) = gathered.await {
+            found.open.closes(reason);
+            return Err(reason);
         }
-        reader.count_gaps(found.gaps);
+        reader.count(found.notices);
         Ok(found)
     }
 
@@ -146,6 +157,7 @@ impl Found {
             () = self.seat.revoked() => return Err(Closing::Revoked),
             signal = reader.hear() => {
                 self.take(&signal)?;
+                reader.observe(&signal);
                 return self.catch_up(reader).await;
             }
             () = sleep_until(deadline) => {}
@@ -181,7 +193,7 @@ impl Found {
             }
             let added = self.events.add(told.bytes);
             added.map_err(|UsedUp { .. }| Closing::Overload)?;
-            self.gaps += usize::from(told.is_gap);
+            self.notices = [self.notices, told.notices].into_iter().sum();
             self.next = told.id.to_string();
         }
         self.full = self.events.len() >= self.limit;
@@ -201,7 +213,11 @@ impl Found {
     fn tagged(self, headers: &HeaderMap, watch: Option<&Watch>) -> Response {
         let tag = Tag::of(self.events.parts());
         let mut response = match tag.is_known(headers) {
-            true => (StatusCode::NOT_MODIFIED, headers_of(&self.next)).into_response(),
+            true => {
+                let Self { mut open, next, .. } = self;
+                open.ends(ANSWERED);
+                (StatusCode::NOT_MODIFIED, headers_of(&next)).into_response()
+            }
             false => self.into_response(watch),
         };
         response.headers_mut().insert(header::ETAG, tag.header());
@@ -210,7 +226,9 @@ impl Found {
 
     fn into_response(self, watch: Option<&Watch>) -> Response {
         let kind = [(header::CONTENT_TYPE, Media::Json.as_str())];
-        let body = self.events.into_pieces(&self.next, self.place, self.seat);
+        let body = self
+            .events
+            .into_pieces(&self.next, self.place, self.seat, self.open);
         let head = (headers_of(&self.next), kind);
         let mut response = (head, body.into_body(watch)).into_response();
         if self.ends {

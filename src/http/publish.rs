@@ -6,7 +6,8 @@ use super::problem::Problem;
 use super::{Name, Params, Service};
 use crate::auth::Caller;
 use crate::clients::{Account, Left};
-use crate::event::{EventType, Feed, InvalidMeta, Key, Message};
+use crate::event::{EventType, Feed, InvalidMeta, Key, Message, Trace};
+use crate::metrics::Way;
 use crate::publish::Published;
 use axum::body::Body;
 use axum::extract::State;
@@ -52,10 +53,12 @@ pub(super) async fn one(
         kind,
         key,
         content_type,
+        trace: trace(&headers),
         ..Message::new(feed, body.bytes.clone())
     };
     let publisher = &service.publisher;
-    let published = publisher.publish(&caller, message, idempotency_key).await?;
+    let published = publisher.publish(Way::Http, &caller, message, idempotency_key);
+    let published = published.await?;
     let mut response = (status(&published), json(receipt(&published))).into_response();
     if let Some(left) = left {
         client::tell(response.headers_mut(), left);
@@ -81,6 +84,19 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
             "the header {name} is not UTF-8"
         ))),
     }
+}
+
+/// The trace that a request is a part of, if it says so in headers that are valid (W3C Trace Context).
+pub(super) fn trace(headers: &HeaderMap) -> Option<Box<Trace>> {
+    let mut parents = headers.get_all("traceparent").iter();
+    let parent = parents.next()?.to_str().ok()?;
+    if parents.next().is_some() {
+        return None;
+    }
+    let states = headers.get_all("tracestate").iter();
+    let states: Result<Vec<&str>, _> = states.map(HeaderValue::to_str).collect();
+    let state = states.ok().map(|states| states.join(","));
+    Trace::read(parent, state.as_deref()).map(Box::new)
 }
 
 pub(super) fn parse_feed(text: &str) -> Result<Feed, Problem> {

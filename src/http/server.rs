@@ -7,7 +7,7 @@ use super::stall::Stall;
 use super::tls::{Accepted, Tls};
 use super::transport::Transport;
 use crate::clients::{Address, Full, Permit, Proxies, Seat, Seats};
-use crate::metrics::Connections;
+use crate::metrics::{Connections, Fate};
 use axum::Router;
 use axum::response::Response;
 use http::{Request, Version};
@@ -98,7 +98,7 @@ pub(crate) struct Door {
 
 /// The other end of a connection; found among the request's extensions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Ends a connection over HTTP/1 that its client has left standing; found among the request's extensions.
 /// Cloning it gives another handle.
@@ -180,8 +180,7 @@ impl Server {
         loop {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
-                    let peer = peer.ip();
-                    let seat = match self.door.seat(peer) {
+                    let seat = match self.door.seat(peer.ip()) {
                         Ok(seat) => seat,
                         Err(full) => {
                             refuse(&socket, &full);
@@ -272,6 +271,7 @@ impl Serving {
     ) {
         let deadline = Instant::now() + self.bounds.head_timeout;
         let slot = Slot::default();
+        let fate = slot.fate();
         let cut = Cut::default();
         let socket = Socket::new(stream, permit, slot.clone(), self.bounds.stall.clone());
         let (transport, router, slot) = match &self.tls {
@@ -289,6 +289,7 @@ impl Serving {
         let service = Routes {
             router,
             peer,
+            fate,
             slot,
             cut: cut.clone(),
         };
@@ -323,6 +324,8 @@ impl Serving {
 struct Routes {
     router: Router,
     peer: Peer,
+    /// What tells whether the client has stalled.
+    fate: Fate,
     /// `None` where the socket is of no use without what is around it.
     slot: Option<Slot>,
     cut: Cut,
@@ -339,6 +342,7 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
             request.extensions_mut().insert(slot.clone());
         }
         if request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(self.fate.clone());
             request.extensions_mut().insert(self.cut.clone());
         }
         request.extensions_mut().insert(self.peer);

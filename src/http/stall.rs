@@ -3,6 +3,7 @@
 //! Over HTTP/1 the connection's socket shows it. Over HTTP/2 a client may take other streams and leave one: that
 //! one is not polled any more once it has given what is not taken. So a [`Watch`] looks at all of them together.
 
+use crate::metrics::Fate;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use http_body::Frame;
@@ -49,6 +50,7 @@ struct Given {
     rest: Bytes,
     /// When a piece was last given on, unless more has been asked for since.
     given: Option<Instant>,
+    fate: Fate,
 }
 
 /// The client has taken nothing for too long.
@@ -72,12 +74,17 @@ impl Watch {
     }
 
     /// A body that ends with an error when its client has taken nothing of it for too long; the stream is let
-    /// go then.
-    pub(super) fn body(&self, stream: impl futures::Stream<Item = Bytes> + Send + 'static) -> Body {
+    /// go then, and `fate` says so.
+    pub(super) fn body(
+        &self,
+        stream: impl futures::Stream<Item = Bytes> + Send + 'static,
+        fate: Fate,
+    ) -> Body {
         let given = Given {
             stream: stream.boxed(),
             rest: Bytes::new(),
             given: Some(Instant::now()),
+            fate,
         };
         let held = Arc::new(Mutex::new(Held(Some(given))));
         Body {
@@ -95,6 +102,7 @@ impl Watch {
             looks.tick().await;
             // They are dropped here, with nothing locked.
             let stalled = self.stalled();
+            stalled.iter().for_each(|one| one.fate.stalled());
             self.0.stall.count.inc_by(stalled.len() as u64);
         }
     }

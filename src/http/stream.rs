@@ -4,6 +4,7 @@ use crate::clients::Seat;
 use crate::config::StreamSettings;
 use crate::event::Position;
 use crate::hub::{Due, End, Joined, Place, Reader, Signal, Term, heartbeat};
+use crate::metrics::OpenStream;
 use crate::wire::{self, Closing, Form};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ pub(super) struct Stream {
     /// What was heard and is not sent yet, from this of its events on.
     rest: Option<(Signal, usize)>,
     ended: bool,
+    open: OpenStream,
 }
 
 impl Stream {
@@ -39,6 +41,7 @@ impl Stream {
         ending: Ending,
         term: Option<Term>,
         seat: Seat,
+        open: OpenStream,
     ) -> Self {
         let opening = wire::opening(form, settings.retry(), Some(&joined.opening));
         Self {
@@ -54,6 +57,7 @@ impl Stream {
             opening: Some(opening.into()),
             rest: None,
             ended: false,
+            open,
         }
     }
 
@@ -70,6 +74,7 @@ impl Stream {
             return None;
         }
         if let Some(opening) = self.opening.take() {
+            self.open.delivered(0, opening.len() as u64);
             return Some(opening);
         }
         let silence = Instant::now() + self.settings.heartbeat();
@@ -80,23 +85,28 @@ impl Stream {
                 None => (self.reader.next().await, 0),
             }
         };
-        let (bytes, told) = tokio::select! {
+        let (bytes, told, count) = tokio::select! {
             biased;
             reason = ended(&mut self.ending, &mut self.ends) => {
-                (self.close(reason), self.told)
+                (self.close(reason), self.told, 0)
             }
-            () = self.seat.revoked() => (self.close(Closing::Revoked), self.told),
-            due = due(&mut self.term) => (self.come_due(due), self.told),
+            () = self.seat.revoked() => (self.close(Closing::Revoked), self.told, 0),
+            due = due(&mut self.term) => (self.come_due(due), self.told, 0),
             (signal, from) = heard => {
                 let piece = signal.piece(self.form, from);
+                if piece.next.is_none() {
+                    self.reader.observe(&signal);
+                }
                 self.rest = piece.next.map(|next| (signal, next));
-                (piece.bytes, piece.id)
+                (piece.bytes, piece.id, piece.count)
             }
             () = tokio::time::sleep_until(silence) => {
-                heartbeat(self.form, self.reader.live_position(), self.told)
+                let (bytes, told) = heartbeat(self.form, self.reader.live_position(), self.told);
+                (bytes, told, 0)
             }
         };
         self.told = told;
+        self.open.delivered(count as u64, bytes.len() as u64);
         Some(bytes)
     }
 }
@@ -105,6 +115,7 @@ impl Stream {
     /// Its last piece.
     fn close(&mut self, reason: Closing) -> Bytes {
         self.ended = true;
+        self.open.closes(reason);
         let id = self.told.map(|id| id.to_string());
         let retry = self.settings.retry_after(reason);
         wire::closing(self.form, retry, id.as_deref(), reason).into()

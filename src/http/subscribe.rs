@@ -7,10 +7,12 @@ use super::negotiate::Media;
 use super::poll;
 use super::problem::Problem;
 use super::stream::Stream;
-use super::{Name, Params, Service};
+use super::{Name, Params, Service, Watch};
 use crate::auth::Caller;
 use crate::clients::Seat;
+use crate::event::Patterns;
 use crate::hub::{Handed, Joined, Refusal, Term};
+use crate::metrics::{self, Fate, Kind, OpenStream, Transport};
 use crate::wire::{self, Closing, Form};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
@@ -29,6 +31,8 @@ pub(super) struct Way {
     pub(super) client: Client,
     /// Where its socket may be asked for.
     slot: Option<Slot>,
+    /// What tells whether its client has stalled, over HTTP/1.
+    fate: Option<Fate>,
 }
 
 pub(super) async fn one(
@@ -94,10 +98,15 @@ async fn subscribe(
         }
         (Err(full), _) => return Ok(refused(Problem::from(full).into_response(), Closing::Limit)),
     };
-    let held = Held { seat, term };
+    let held = Held {
+        seat,
+        term,
+        patterns: asked.patterns.clone(),
+        subject: caller.subject().map(Box::from),
+    };
     match asked.answer {
         Answer::Stream(form) => stream(service, way, asked, form, held).await,
-        Answer::Page(page) => poll::answer(service, way.version, asked, page, headers, held).await,
+        Answer::Page(page) => poll::answer(service, way, asked, page, headers, held).await,
     }
 }
 
@@ -105,6 +114,8 @@ async fn subscribe(
 pub(super) struct Held {
     pub(super) seat: Seat,
     pub(super) term: Option<Term>,
+    patterns: Patterns,
+    subject: Option<Box<str>>,
 }
 
 async fn stream(
@@ -122,11 +133,37 @@ async fn stream(
         return Ok(response);
     }
     match service.hub.join(asked.patterns.clone(), asked.start).await {
-        Ok(joined) => Ok(opened(form, body(service, joined, form, way, held))),
+        Ok(joined) => {
+            let open = way.open(service, form.into(), &held);
+            Ok(opened(form, body(service, joined, form, way, held, open)))
+        }
         Err(refusal) => {
             tracing::debug!(%refusal, "a reader was told to come back");
             Ok(refuse(service, &asked, form, closing(&refusal)))
         }
+    }
+}
+
+impl Way {
+    /// A stream that begins now, as it is counted.
+    pub(super) fn open(&self, service: &Service, transport: Transport, held: &Held) -> OpenStream {
+        let kind = Kind {
+            transport,
+            protocol: self.version.into(),
+        };
+        let who = metrics::Reader {
+            patterns: Some(held.patterns.clone()),
+            subject: held.subject.clone(),
+            peer: self.client.peer,
+        };
+        let mut open = OpenStream::new(&service.stream_counters, kind, who);
+        open.heed(self.fate.clone().unwrap_or_default());
+        open
+    }
+
+    /// Who looks after it. Over HTTP/1 the connection's socket shows who takes nothing.
+    pub(super) fn watch<'a>(&self, service: &'a Service) -> Option<&'a Watch> {
+        (self.version == Version::HTTP_2).then_some(&service.watch)
     }
 }
 
@@ -138,29 +175,41 @@ impl FromRequestParts<Service> for Way {
             client: Client::from_request_parts(parts, service).await?,
             version: parts.version,
             slot: parts.extensions.get().cloned(),
+            fate: parts.extensions.get().cloned(),
         })
     }
 }
 
 /// The stream as a body: one that gives its socket to a shard where that can be, or one that hyper serves.
-fn body(service: &Service, joined: Joined, form: Form, way: Way, held: Held) -> Body {
-    let Held { seat, term } = held;
+fn body(
+    service: &Service,
+    joined: Joined,
+    form: Form,
+    way: Way,
+    held: Held,
+    mut open: OpenStream,
+) -> Body {
+    let watch = way.watch(service);
+    let Held { seat, term, .. } = held;
     let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
         let ending = service.ending.clone();
-        let stream = Stream::new(joined, form, service.streams, ending, term, seat);
+        let fate = open.fate();
+        let stream = Stream::new(joined, form, service.streams, ending, term, seat, open);
         let pieces = stream.into_pieces();
-        return match way.version {
-            Version::HTTP_2 => Body::new(service.watch.body(pieces)),
-            _ => Body::from_stream(pieces.map(Ok::<_, Infallible>)),
+        return match watch {
+            Some(watch) => Body::new(watch.body(pieces, fate)),
+            None => Body::from_stream(pieces.map(Ok::<_, Infallible>)),
         };
     };
     let first = wire::opening(form, service.streams.retry(), Some(&joined.opening));
+    open.delivered(0, first.len() as u64);
     let shards = service.shards.clone();
     Body::new(handoff::Body::new(
         first.into(),
         slot,
         move |stream, permit| match stream.into_std() {
             Ok(socket) => shards.serve(Handed {
+                open,
                 socket,
                 told: joined.opening.parse().ok(),
                 reader: joined.reader,

@@ -16,8 +16,10 @@ mod subscription;
 use super::Service;
 use super::client::Client;
 use super::problem::Problem;
-use super::transport::Transport;
-use crate::metrics::Counted;
+use super::publish::trace;
+use super::transport;
+use crate::event::Trace;
+use crate::metrics::{Kind, OpenStream, Protocol, Reader, Transport};
 use authority::Authority;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -188,7 +190,8 @@ fn upgrade(
 ) -> Result<Response, Problem> {
     let name = name()?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(serve(service, upgrade, name, authority));
+    let trace = trace(request.headers());
+    tokio::spawn(serve(service, upgrade, name, authority, trace));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -223,7 +226,13 @@ pub(crate) fn max_message(max_event_bytes: usize) -> usize {
         .saturating_add(MESSAGE_ALLOWANCE)
 }
 
-async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Authority) {
+async fn serve(
+    service: Service,
+    upgrade: OnUpgrade,
+    name: String,
+    authority: Authority,
+    trace: Option<Box<Trace>>,
+) {
     let (io, read) = match upgrade
         .await
         .map_err(|error| error.to_string())
@@ -236,17 +245,25 @@ async fn serve(service: Service, upgrade: OnUpgrade, name: String, authority: Au
         }
     };
     let counters = service.websocket_counters.clone();
-    let _open = Counted::new(&counters.open);
+    let kind = Kind {
+        transport: Transport::WebSocket,
+        protocol: Protocol::Http11,
+    };
+    let who = Reader {
+        peer: authority.peer(),
+        ..Reader::default()
+    };
+    let open = OpenStream::new(&service.stream_counters, kind, who);
     let max_message = max_message(service.max_event_bytes);
     let io = Metered::new(io, &read, service.messages.share(), max_message);
-    let socket = Socket::new(io, max_message, counters).await;
-    let connection = Connection::new(service, name.into(), socket, authority);
+    let socket = Socket::new(io, max_message, counters, open).await;
+    let connection = Connection::new(service, name.into(), socket, authority, trace);
     connection.run().await;
 }
 
 /// The connection itself, without hyper's buffers, and what these held.
-fn parts(upgraded: Upgraded) -> Result<(Transport, Bytes), String> {
-    match downcast::<TokioIo<Transport>>(upgraded) {
+fn parts(upgraded: Upgraded) -> Result<(transport::Transport, Bytes), String> {
+    match downcast::<TokioIo<transport::Transport>>(upgraded) {
         Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
         Err(_) => Err("it is none of the listener's own".to_owned()),
     }

@@ -210,7 +210,7 @@ impl Cold {
         let mut entries = Vec::with_capacity(batch.events.len());
         for event in batch.events {
             let position = event.position;
-            entries.push(Arc::new(Entry::new(event, previous, &self.gauge)));
+            entries.push(Arc::new(Entry::new(event, previous, None, &self.gauge)));
             previous = position;
         }
         Ok(Arc::new(Segment {

@@ -7,6 +7,7 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
 
 /// Set in [`Entry::cost`] once the entry no longer counts.
 const RELEASED: u64 = 1 << 63;
@@ -43,6 +44,8 @@ pub struct Entry {
     event: Arc<Event>,
     /// The position before it in the log.
     previous: Position,
+    /// When it came, unless it was read once it was old.
+    arrived: Option<Instant>,
     /// Boxed, as most events are sent in one form or none.
     forms: [OnceLock<Box<Chunk>>; Form::COUNT],
     /// What it and its encoded forms take, in bytes, and whether that still counts in `gauge`.
@@ -52,13 +55,19 @@ pub struct Entry {
 
 impl Entry {
     /// An entry that counts in `gauge` until it is released.
-    pub(super) fn new(event: Arc<Event>, previous: Position, gauge: &Arc<Gauge>) -> Self {
+    pub(super) fn new(
+        event: Arc<Event>,
+        previous: Position,
+        arrived: Option<Instant>,
+        gauge: &Arc<Gauge>,
+    ) -> Self {
         let fixed = size_of::<Self>() + size_of::<Event>() + 48; // the index slot and two headers
         let cost = (fixed + event.message.heap_bytes()) as u64;
         gauge.bytes.fetch_add(cost, Relaxed);
         Self {
             event,
             previous,
+            arrived,
             forms: Default::default(),
             cost: AtomicU64::new(cost),
             gauge: gauge.clone(),
@@ -78,6 +87,11 @@ impl Entry {
     /// The event's sequence.
     pub fn sequence(&self) -> u64 {
         self.event.position.sequence()
+    }
+
+    /// When the log brought it, unless it was read once it was old.
+    pub(super) fn arrived(&self) -> Option<Instant> {
+        self.arrived
     }
 
     /// The position before it in the log.

@@ -1,12 +1,13 @@
 //! Keeps the window at the log's end.
 
 use super::status::{Session, Status};
-use super::{Shared, jittered};
-use crate::event::Position;
+use super::{Progress, Shared, jittered};
+use crate::event::{Data, Event, Position};
 use crate::log::{Bounds, Followed, LogError};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long it waits after a failure, before it is spread by ±50 %: from the first, doubling, to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -39,7 +40,9 @@ impl Follower {
         loop {
             let sessions = self.sessions;
             let Err(LogError::Unavailable(reason)) = self.follow().await;
-            self.hub.session.send_replace(None);
+            if self.hub.session.send_replace(None).is_some() {
+                self.hub.progress.lock().at = Instant::now();
+            }
             self.report(reason);
             pause = match self.sessions == sessions {
                 true => LONGEST_PAUSE.min(pause * 2),
@@ -191,8 +194,23 @@ impl Follower {
         Ok(within && self.hub.log.position_at(position.sequence()).await? == Some(position))
     }
 
+    fn count(&self, events: &[Arc<Event>], pending: u64) {
+        let bytes = |event: &Arc<Event>| match &event.message.data {
+            Data::Bytes(bytes) => bytes.len() as u64,
+            Data::Oversize { .. } => 0,
+        };
+        let counters = &self.hub.counters;
+        counters.followed.inc_by(events.len() as u64);
+        counters
+            .followed_bytes
+            .inc_by(events.iter().map(bytes).sum());
+        let at = Instant::now();
+        *self.hub.progress.lock() = Progress { at, pending };
+    }
+
     fn take(&mut self, followed: Followed) {
         let mut events = followed.events;
+        self.count(&events, followed.pending);
         let bells = {
             let mut window = self.hub.window.write();
             if let Some(first) = followed.lost_before {

@@ -3,7 +3,7 @@
 use super::bell::{Bell, Ear, Listening};
 use super::cold::Segment;
 use super::entry::Entry;
-use super::signal::{Events, Signal};
+use super::signal::{Events, Notices, Signal};
 use super::window::{Cursor, Step, StepLimit, Window};
 use super::{Shared, jittered};
 use crate::event::{Feed, Patterns, Position};
@@ -33,6 +33,20 @@ pub struct Reader {
     bell: Arc<Bell>,
     /// Whether to say first that the client's id is not of this log.
     reset: bool,
+    way: Way,
+}
+
+/// Where a reader has what it hears from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It has heard nothing yet.
+    New,
+    /// It catches up in the window.
+    Window,
+    /// It catches up, and stood before the window.
+    Log,
+    /// It has caught up, and not fallen behind the window since.
+    Live,
 }
 
 /// How far a reader has come with what is at hand.
@@ -57,6 +71,7 @@ impl Reader {
             cursor,
             bell,
             reset,
+            way: Way::New,
         }
     }
 
@@ -75,7 +90,7 @@ impl Reader {
     /// Waits for what comes next. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         let signal = self.hear().await;
-        self.hub.count_gaps(signal.gaps());
+        self.hub.count(signal.notices());
         signal
     }
 
@@ -95,9 +110,16 @@ impl Reader {
         }
     }
 
-    /// Counts gaps that were told: for those who need not tell all that they hear.
-    pub fn count_gaps(&self, gaps: usize) {
-        self.hub.count_gaps(gaps);
+    /// Counts gaps and resets that were told: for those who need not tell all that they hear.
+    pub fn count(&self, notices: Notices) {
+        self.hub.count(notices);
+    }
+
+    /// Counts how long what was heard took to be told, where it was live.
+    pub fn observe(&self, signal: &Signal) {
+        if self.way == Way::Live {
+            signal.observe(&self.hub.counters.delay, 1);
+        }
     }
 
     /// The last position that it has passed, as far as that can be told to a client.
@@ -141,11 +163,35 @@ impl Reader {
         }
         match window.step(&mut self.cursor, STEP) {
             Step::Events(entries) if entries.is_empty() => None,
-            Step::Events(entries) => Some(Progress::Heard(self.heard(entries))),
+            Step::Events(entries) => {
+                self.goes(Way::Window);
+                Some(Progress::Heard(self.heard(entries)))
+            }
             Step::Reset(position) => Some(Progress::Heard(reset(position))),
-            Step::Live => Some(Progress::Live),
-            Step::Behind(through) => Some(Progress::Behind(through)),
+            Step::Live => {
+                self.goes(Way::Live);
+                Some(Progress::Live)
+            }
+            Step::Behind(through) => {
+                self.goes(Way::Log);
+                Some(Progress::Behind(through))
+            }
         }
+    }
+
+    /// Notes where it has what it hears from, and counts where it begins to catch up.
+    fn goes(&mut self, way: Way) {
+        match (self.way, way) {
+            (Way::New, Way::Window) => {
+                self.hub.counters.caught_up_in_window.inc();
+            }
+            (Way::New | Way::Window | Way::Live, Way::Log) => {
+                self.hub.counters.caught_up_in_log.inc();
+            }
+            (_, Way::Live) => {}
+            _ => return,
+        }
+        self.way = way;
     }
 
     /// Reads on from the log; nothing where nothing was found yet. Cancel-safe.
@@ -261,6 +307,7 @@ impl Reader {
             cursor: self.hub.window.write().fork(&self.cursor),
             bell: self.bell.clone(),
             reset: self.reset,
+            way: self.way,
         }
     }
 

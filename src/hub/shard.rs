@@ -28,6 +28,7 @@ use super::{End, Place, Shared};
 use crate::clients::{Permit, Seat};
 use crate::config::StreamSettings;
 use crate::event::Position;
+use crate::metrics::{Delay, Delivered, OpenStream};
 use crate::wire::Form;
 use parking_lot::Mutex;
 use socket2::SockRef;
@@ -62,6 +63,8 @@ pub struct Handed {
     pub told: Option<Position>,
     /// How long it is served, if there is an end to that.
     pub term: Option<Term>,
+    /// It as it is counted.
+    pub open: OpenStream,
 }
 
 /// Has the kernel let go of what a client has not taken as soon as its socket is closed, and not keep it for
@@ -84,10 +87,10 @@ pub struct Shards {
 pub struct ShardStats {
     /// Connections that it serves.
     pub connections: AtomicU64,
-    /// Events and notices written, one for each connection.
-    pub deliveries: AtomicU64,
-    /// Bytes written.
-    pub bytes: AtomicU64,
+    /// Events and notices written, one for each connection, and bytes.
+    pub delivered: Delivered,
+    /// How long events took to readers that were live.
+    pub delay: Delay,
     /// Writes.
     pub writes: AtomicU64,
     /// Writes that a full socket cut short.

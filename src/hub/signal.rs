@@ -3,11 +3,14 @@
 use super::Shared;
 use super::entry::Entry;
 use crate::event::Position;
+use crate::metrics::Delay;
 use crate::wire::{self, Chunk, Form, Notice, Say};
 use bytes::{Bytes, BytesMut};
+use std::iter::Sum;
 use std::ops::Deref;
 use std::slice;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// How much of a signal is joined to be sent at once: a slow client's connection holds no more.
 const PIECE_BYTES: usize = 64 << 10;
@@ -38,6 +41,17 @@ pub struct Piece {
     pub id: Option<Position>,
     /// From which of the signal's events on there is more.
     pub next: Option<usize>,
+    /// How many events and notices it has.
+    pub count: usize,
+}
+
+/// How many gaps and resets are told: those are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// Gaps.
+    pub gaps: u64,
+    /// Resets.
+    pub resets: u64,
 }
 
 /// An event or a notice by itself, as it is told.
@@ -47,8 +61,8 @@ pub struct Told {
     pub bytes: Bytes,
     /// The id with which a client that has heard it goes on.
     pub id: Position,
-    /// Whether it tells of a gap.
-    pub is_gap: bool,
+    /// The notices that it tells.
+    pub notices: Notices,
 }
 
 /// An event or a notice, as a chunk of a body.
@@ -57,8 +71,34 @@ pub(super) struct Part {
     pub(super) chunk: Chunk,
     /// The id with which a client that has heard it goes on.
     pub(super) id: Option<Position>,
-    /// Whether it tells of a gap.
-    pub(super) is_gap: bool,
+    /// The notices that it tells.
+    pub(super) notices: Notices,
+}
+
+impl Notices {
+    /// Those that an entry tells: a gap in its place, or none.
+    fn of_entry(entry: &Entry) -> Self {
+        Self {
+            gaps: u64::from(entry.is_gap()),
+            resets: 0,
+        }
+    }
+
+    fn of(notice: &Notice) -> Self {
+        Self {
+            gaps: u64::from(matches!(notice.say, Say::Gap { .. })),
+            resets: u64::from(matches!(notice.say, Say::Reset {})),
+        }
+    }
+}
+
+impl Sum for Notices {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |one, other| Self {
+            gaps: one.gaps + other.gaps,
+            resets: one.resets + other.resets,
+        })
+    }
 }
 
 impl Events {
@@ -87,6 +127,7 @@ impl Events {
             },
             id: now.last().map(|entry| entry.position()),
             next: (!later.is_empty()).then_some(from + count),
+            count: now.len(),
         }
     }
 }
@@ -117,6 +158,7 @@ impl Signal {
                 bytes: wire::notice(form, notice),
                 id: Some(notice.id),
                 next: None,
+                count: 1,
             },
             Self::Events(events) => {
                 let piece = events.piece(form, from);
@@ -132,7 +174,7 @@ impl Signal {
             Self::Notice(notice) => vec![Told {
                 bytes: wire::notice(form, notice),
                 id: notice.id,
-                is_gap: is_gap(notice),
+                notices: Notices::of(notice),
             }],
             Self::Events(events) => {
                 let told = |entry: &Arc<Entry>| Told {
@@ -141,7 +183,7 @@ impl Signal {
                         false => Bytes::new(),
                     },
                     id: entry.position(),
-                    is_gap: entry.is_gap(),
+                    notices: Notices::of_entry(entry),
                 };
                 let told = events.iter().map(told).collect();
                 events.hub.make_room();
@@ -150,11 +192,26 @@ impl Signal {
         }
     }
 
-    /// How many gaps it tells of.
-    pub(super) fn gaps(&self) -> usize {
+    /// The notices that it tells.
+    pub(super) fn notices(&self) -> Notices {
         match self {
-            Self::Notice(notice) => usize::from(is_gap(notice)),
-            Self::Events(events) => events.iter().filter(|entry| entry.is_gap()).count(),
+            Self::Notice(notice) => Notices::of(notice),
+            Self::Events(events) => events.iter().map(|entry| Notices::of_entry(entry)).sum(),
+        }
+    }
+
+    /// Counts how long its events took to so many readers. Looks at the clock once.
+    pub(super) fn observe(&self, delay: &Delay, readers: usize) {
+        let Self::Events(events) = self else {
+            return;
+        };
+        let now = Instant::now();
+        // What came together took as long.
+        for together in events.chunk_by(|one, other| one.arrived() == other.arrived()) {
+            if let Some(arrived) = together.first().and_then(|entry| entry.arrived()) {
+                let deliveries = (together.len() * readers) as u64;
+                delay.observe(now.saturating_duration_since(arrived), deliveries);
+            }
         }
     }
 
@@ -167,19 +224,15 @@ impl Signal {
         let notice = notice.map(|notice| Part {
             chunk: Chunk::new(&wire::notice(form, notice)),
             id: Some(notice.id),
-            is_gap: is_gap(notice),
+            notices: Notices::of(notice),
         });
         let part = move |entry: &Arc<Entry>| Part {
             chunk: entry.encoded(form).clone(),
             id: Some(entry.position()),
-            is_gap: entry.is_gap(),
+            notices: Notices::of_entry(entry),
         };
         notice.into_iter().chain(entries.iter().map(part))
     }
-}
-
-fn is_gap(notice: &Notice) -> bool {
-    matches!(notice.say, Say::Gap { .. })
 }
 
 /// What is sent after a silence: the log's newest position, where the reader is live and that is news to it,

@@ -17,6 +17,7 @@ use super::groups::{Groups, Noted};
 use crate::event::{Event, Position};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// No ordinal: the end of a feed's chain.
 const NONE: u64 = u64::MAX;
@@ -213,15 +214,15 @@ impl Window {
     /// Appends events, and returns the bell of each group that has one of them.
     pub(super) fn extend(&mut self, events: Vec<Arc<Event>>) -> Vec<Arc<Bell>> {
         let mut bells = Vec::new();
-        let since = self.end();
+        let (since, now) = (self.end(), Instant::now());
         for event in events {
-            self.push(event, since, &mut bells);
+            self.push(event, since, now, &mut bells);
             self.evict();
         }
         bells
     }
 
-    fn push(&mut self, event: Arc<Event>, since: u64, bells: &mut Vec<Arc<Bell>>) {
+    fn push(&mut self, event: Arc<Event>, since: u64, now: Instant, bells: &mut Vec<Arc<Bell>>) {
         debug_assert!(event.position.sequence() > self.head.sequence());
         let ordinal = self.end();
         let feed = self.feeds.intern(&event.message.feed);
@@ -236,7 +237,7 @@ impl Window {
             slot.newer = ordinal;
         }
         let previous = std::mem::replace(&mut self.head, event.position);
-        let entry = Arc::new(Entry::new(event, previous, &self.gauge));
+        let entry = Arc::new(Entry::new(event, previous, Some(now), &self.gauge));
         self.slots.push_back(Slot {
             entry,
             feed,

@@ -211,6 +211,7 @@ impl DiskLog {
         Held {
             events: state.last + 1 - state.first,
             bytes: state.bytes,
+            max_bytes: self.shared.limits.bytes,
             keys_forgotten: self.shared.counters.keys_forgotten.get(),
         }
     }

@@ -128,6 +128,11 @@ impl JetStreamLog {
         self.shared.api.link.state()
     }
 
+    /// How often a connection has come about so far.
+    pub fn connects(&self) -> u64 {
+        self.shared.api.link.connects()
+    }
+
     /// What it has met that could not be passed on as it was.
     pub fn counters(&self) -> Arc<LogCounters> {
         self.shared.counters.clone()

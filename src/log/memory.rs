@@ -87,6 +87,7 @@ impl MemoryLog {
         Held {
             events: state.events.len() as u64,
             bytes: state.bytes as u64,
+            max_bytes: self.shared.limits.bytes as u64,
             keys_forgotten: state.keys.forgotten(),
         }
     }

@@ -1,7 +1,7 @@
 //! Requests to backends: a question over NATS, and its one answer.
 
 use super::Log;
-use crate::event::Feed;
+use crate::event::{Feed, Trace};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Ask {
     pub sender: Option<Box<str>>,
     /// The data's media type, if it was given.
     pub content_type: Option<Box<str>>,
+    /// The trace that it is a part of, if that was told.
+    pub trace: Option<Box<Trace>>,
     /// What it carries.
     pub data: Bytes,
     /// How long the answer may take.

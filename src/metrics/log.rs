@@ -1,7 +1,7 @@
 //! What the log counts.
 
 use super::{counter, gauge};
-use crate::log::{DiskCounters, Held, Log, LogCounters};
+use crate::log::{ConnectionState, DiskCounters, Held, JetStreamLog, Log, LogCounters};
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,10 +13,28 @@ pub(super) fn log(to: &mut DescriptorEncoder<'_>, log: &Log) -> Result<(), fmt::
     if let Log::Disk(log) = log {
         disk(to, &log.counters())?;
     }
+    if let Log::JetStream(log) = log {
+        nats(to, log)?;
+    }
     match log.counters() {
         Some(counters) => from_nats(to, &counters),
         None => Ok(()),
     }
+}
+
+fn nats(to: &mut DescriptorEncoder<'_>, log: &JetStreamLog) -> Result<(), fmt::Error> {
+    gauge(
+        to,
+        "nats_connected",
+        "1 where the connection to NATS stands, 0 where it does not",
+        u64::from(log.state() == ConnectionState::Connected),
+    )?;
+    counter(
+        to,
+        "nats_connects",
+        "Connections to NATS that came about, the first one among them",
+        log.connects(),
+    )
 }
 
 fn from_nats(to: &mut DescriptorEncoder<'_>, log: &LogCounters) -> Result<(), fmt::Error> {
@@ -54,6 +72,12 @@ fn own(to: &mut DescriptorEncoder<'_>, held: Held) -> Result<(), fmt::Error> {
         held.events,
     )?;
     gauge(to, "log_bytes", "Bytes of these events", held.bytes)?;
+    gauge(
+        to,
+        "log_max_bytes",
+        "How many bytes they may have (--memory-bytes, or --data-max-bytes)",
+        held.max_bytes,
+    )?;
     counter(
         to,
         "log_keys_forgotten",

@@ -10,6 +10,9 @@ impl Metrics {
         let info = Info::new(vec![("name", name.to_owned())]);
         self.registry
             .register("replica", "This replica, as `/explain` names it", info);
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        self.registry
+            .register("build", "The program that runs, by its version", build);
         self
     }
 }

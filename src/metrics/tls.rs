@@ -34,7 +34,7 @@ impl Metrics {
             counters.reloads_failed.clone(),
         );
         self.registry.register(
-            "tls_certificate_not_after",
+            "tls_certificate_not_after_timestamp_seconds",
             "When the certificate runs out, in seconds since 1970; 0 where that is not known",
             counters.not_after.clone(),
         );

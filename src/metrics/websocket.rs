@@ -10,8 +10,6 @@ use std::borrow::Cow;
 /// What WebSockets count. Cloning it shares the counts.
 #[derive(Clone, Debug, Default)]
 pub struct WebSocketCounters {
-    /// Open ones.
-    pub open: Gauge,
     /// Messages of clients.
     pub received: Counter,
     /// Messages to clients.
@@ -65,7 +63,6 @@ impl Metrics {
     #[must_use]
     pub fn with_websockets(mut self, counters: &WebSocketCounters) -> Self {
         let to = &mut self.registry;
-        to.register("websockets", "Open WebSockets", counters.open.clone());
         to.register(
             "websocket_messages_received",
             "Messages of WebSocket clients",

@@ -31,7 +31,7 @@ async fn an_events_sequence_that_has_come_to_another_is_no_id_of_it() {
     let (feed, data): (Feed, _) = ("a".parse().unwrap(), Data::Bytes("1".into()));
     let message = Message::new(feed.clone(), "1");
     let id = publisher
-        .publish(&Caller::local(), message, None)
+        .publish(Way::Http, &Caller::local(), message, None)
         .await
         .unwrap()
         .id;

@@ -124,7 +124,7 @@ async fn what_is_wrong_with_a_line_is_said_field_by_field() {
         ),
         (
             r#"{"feed":"a","dta":1}"#,
-            "`dta` is no field of an event; the fields are `feed`, `type`, `data`, `key`, `content_type`, `encoding` and `idempotency_key`",
+            "`dta` is no field of an event; the fields are `feed`, `type`, `data`, `key`, `content_type`, `encoding`, `idempotency_key`, `traceparent` and `tracestate`",
         ),
         (
             r#"{"feed":"a","key":"b","key":"c"}"#,

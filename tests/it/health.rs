@@ -79,7 +79,8 @@ async fn the_metrics_say_how_full_it_is() {
     }
     let (_stream, _) = Stream::open(&replica, "/feeds/a.*").await;
     let (_other, _) = Stream::open(&replica, "/feeds/a.*").await;
-    let answer = get(&replica, "/metrics", &[]).await;
+    let accept = [("accept", "application/openmetrics-text")];
+    let answer = get(&replica, "/metrics", &accept).await;
     assert_eq!(answer.status, 200);
     let kind = answer.header("content-type").unwrap();
     assert!(

@@ -159,9 +159,9 @@ fn bounds(service: &Service) -> Limits {
 fn shard(stats: &ShardStats) -> Shard {
     Shard {
         connections: stats.connections.load(Relaxed),
-        deliveries_total: stats.deliveries.load(Relaxed),
+        deliveries_total: stats.delivered.events(),
         writes_total: stats.writes.load(Relaxed),
-        written_bytes_total: stats.bytes.load(Relaxed),
+        written_bytes_total: stats.delivered.bytes(),
         blocked_writes_total: stats.blocked.load(Relaxed),
     }
 }

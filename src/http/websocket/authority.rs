@@ -7,6 +7,7 @@ use crate::http::client::Client;
 use crate::http::problem::Problem;
 use crate::hub::{Due, Term};
 use http::{HeaderMap, Method, StatusCode, Uri};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -66,6 +67,16 @@ impl Authority {
             of_subject: seats.take(None, who.subject())?,
             who,
         })
+    }
+
+    /// His subject, if it is known.
+    pub(super) fn subject(&self) -> Option<&str> {
+        self.who.subject()
+    }
+
+    /// The other end of the connection.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.client.peer
     }
 
     /// Who it is, if that is known.

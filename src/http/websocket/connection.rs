@@ -6,6 +6,7 @@ use super::ended::Ended;
 use super::message::{Asked, Op, Ref, Subscribe, Unread, members};
 use super::socket::{Incoming, Socket};
 use super::subscription::{Subscription, Subscriptions};
+use crate::event::Trace;
 use crate::http::Service;
 use crate::http::client;
 use crate::http::problem::Problem;
@@ -43,6 +44,8 @@ pub(super) struct Connection {
     pub(super) socket: Socket,
     pub(super) authority: Authority,
     pub(super) subscriptions: Subscriptions,
+    /// The trace of what names none, as the request told it that has opened this.
+    pub(super) trace: Option<Box<Trace>>,
     /// What the client waits for.
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     /// How many messages in a row could not be read, or were too many.
@@ -57,6 +60,7 @@ impl Connection {
         id: Arc<str>,
         socket: Socket,
         authority: Authority,
+        trace: Option<Box<Trace>>,
     ) -> Self {
         Self {
             service,
@@ -64,6 +68,7 @@ impl Connection {
             socket,
             authority,
             subscriptions: Subscriptions::default(),
+            trace,
             under_way: FuturesUnordered::new(),
             unheard: 0,
             heard: Instant::now(),
@@ -82,6 +87,8 @@ impl Connection {
         let gone = async { while ending.changed().await.is_ok() {} };
         let counters = self.service.websocket_counters.clone();
         let how = ended.label();
+        self.socket.open.ends(ended.reason());
+        self.socket.open.is_of(self.authority.subject());
         tokio::select! {
             () = self.end(ended) => {}
             () = gone => {}

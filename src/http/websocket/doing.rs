@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use crate::http::publish::take_publish;
 use crate::hub::Due;
 use crate::log::{Ask, Reply, RequestError};
-use crate::metrics::{Counted, RequestFailure};
+use crate::metrics::{Counted, RequestFailure, Way};
 use crate::publish::{BodyBudget, Share};
 use crate::wire::Closing;
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
@@ -118,10 +118,13 @@ impl Connection {
         };
         let share = share_of(&self.service.bodies, bytes)?;
         message.connection = Some((*self.id).into());
+        message.trace = message.trace.or_else(|| self.trace.clone());
         let publisher = self.service.publisher.clone();
         let reference = reference.clone();
         let published = async move {
-            let published = publisher.publish(&caller, message, idempotency_key).await;
+            let published = publisher
+                .publish(Way::WebSocket, &caller, message, idempotency_key)
+                .await;
             drop(share);
             let answer = match published {
                 Ok(published) => answer::published(&reference, &published),
@@ -152,6 +155,7 @@ impl Connection {
             connection: (*self.id).into(),
             sender,
             content_type: request.content_type,
+            trace: request.trace.or_else(|| self.trace.clone()),
             data: request.data,
             timeout: request.timeout,
         };

@@ -1,5 +1,6 @@
 //! Why a WebSocket ends, and with which code (RFC 6455, section 7.4).
 
+use crate::metrics::{CLIENT, REFUSED, STALLED};
 use crate::wire::Closing;
 use std::borrow::Cow;
 use std::io;
@@ -51,6 +52,16 @@ impl Ended {
                 };
                 Some((code, reason.as_str().to_owned()))
             }
+        }
+    }
+
+    /// Why, as that is counted for streams of all kinds.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Lost(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => STALLED,
+            Self::ByClient | Self::Lost(_) => CLIENT,
+            Self::Failed(..) => REFUSED,
+            Self::Closing(reason) => reason.as_str(),
         }
     }
 

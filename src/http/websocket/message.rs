@@ -1,9 +1,9 @@
 //! The messages of a client, read into what they ask for.
 
 use crate::auth::Secret;
-use crate::event::{Feed, Message, Patterns};
+use crate::event::{Feed, Message, Patterns, Trace};
 use crate::http::asked::{MAX_LAST, after_id, patterns};
-use crate::http::line::{Line, Members, Payload};
+use crate::http::line::{Line, Members, Payload, trace};
 use crate::http::problem::Problem;
 use crate::hub::Start;
 use bytes::Bytes;
@@ -59,6 +59,7 @@ pub(super) struct Subscribe {
 pub(super) struct Request {
     pub(super) name: Feed,
     pub(super) content_type: Option<Box<str>>,
+    pub(super) trace: Option<Box<Trace>>,
     pub(super) data: Bytes,
     pub(super) timeout: Duration,
     /// Whether it came in a binary message, and is answered in one.
@@ -238,6 +239,8 @@ impl Request {
         let mut payload = Payload::take(members)?;
         payload.bytes = beside;
         let (data, content_type) = payload.read()?;
+        let parent: Option<String> = members.take("traceparent", "a string")?;
+        let state: Option<String> = members.take("tracestate", "a string")?;
         let timeout = members.take("timeout", "a number")?.unwrap_or(TIMEOUT);
         if !(timeout > 0.0 && timeout <= MAX_TIMEOUT) {
             return Err(Problem::bad_request(format!(
@@ -247,6 +250,7 @@ impl Request {
         Ok(Self {
             name,
             content_type,
+            trace: trace(parent.as_deref(), state.as_deref()),
             data,
             timeout: Duration::from_secs_f64(timeout),
             binary: beside.is_some(),

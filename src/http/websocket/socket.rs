@@ -2,7 +2,7 @@
 
 use super::ended::Ended;
 use super::metered::Metered;
-use crate::metrics::WebSocketCounters;
+use crate::metrics::{OpenStream, WebSocketCounters};
 use crate::wire::Closing;
 use bytes::{Buf, Bytes};
 use futures::{SinkExt, StreamExt};
@@ -36,6 +36,8 @@ pub(super) struct Socket {
     /// Whether a message has begun of which not all frames are out.
     unfinished: bool,
     counters: WebSocketCounters,
+    /// It as it is counted.
+    pub(super) open: OpenStream,
 }
 
 /// What a client has sent.
@@ -49,7 +51,12 @@ pub(super) enum Incoming {
 
 impl Socket {
     /// A WebSocket for messages of at most `max_message` bytes.
-    pub(super) async fn new(io: Metered, max_message: usize, counters: WebSocketCounters) -> Self {
+    pub(super) async fn new(
+        io: Metered,
+        max_message: usize,
+        counters: WebSocketCounters,
+        counted: OpenStream,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(FRAME)
@@ -60,6 +67,7 @@ impl Socket {
             config,
             unfinished: false,
             counters,
+            open: counted,
         }
     }
 
@@ -139,6 +147,7 @@ impl Socket {
         mut rest: Bytes,
     ) -> Result<(), Ended> {
         let begun = cut(&rest, FRAME.saturating_sub(head.len()));
+        let bytes = head.len() + rest.len();
         let mut first = Vec::with_capacity(head.len() + begun);
         first.extend_from_slice(head.as_bytes());
         first.extend_from_slice(&rest[..begun]);
@@ -149,6 +158,7 @@ impl Socket {
             self.frame(piece, Data::Continue, rest.is_empty()).await?;
         }
         self.counters.sent.inc();
+        self.open.delivered(0, bytes as u64);
         Ok(())
     }
 

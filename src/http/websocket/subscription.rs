@@ -153,7 +153,12 @@ impl Subscription {
     /// Sends what was heard.
     pub(super) async fn tell(&mut self, heard: Heard, socket: &mut Socket) -> Result<(), Ended> {
         match heard {
-            Heard::Signal(signal) => self.pass_on(&signal, socket).await?,
+            Heard::Signal(signal) => {
+                self.pass_on(&signal, socket).await?;
+                socket.flush().await?;
+                self.reader.observe(&signal);
+                return Ok(());
+            }
             Heard::Quiet(Some(live)) if self.told != Some(live) => {
                 self.position(live, socket).await?;
             }
@@ -184,6 +189,7 @@ impl Subscription {
                 }
                 None => self.text(told.bytes, socket).await?,
             }
+            socket.open.delivered(1, 0);
             (self.told, left_out) = (Some(told.id), None);
         }
         match left_out {

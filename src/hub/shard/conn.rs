@@ -4,7 +4,8 @@ use super::wheel::Tick;
 use crate::clients::{Permit, Seat};
 use crate::event::Position;
 use crate::hub::{Place, Term};
-use crate::wire::Form;
+use crate::metrics::OpenStream;
+use crate::wire::{Closing, Form};
 use bytes::Bytes;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
@@ -35,8 +36,10 @@ pub(super) struct Conn {
     pub(super) due: Tick,
     /// How long it is served, if there is an end to that.
     pub(super) term: Option<Term>,
-    /// Whether it is closed once the socket has taken what is left.
-    pub(super) ending: bool,
+    /// Set where it is closed once the socket has taken what is left: why.
+    pub(super) ending: Option<Closing>,
+    /// It as it is counted.
+    pub(super) open: OpenStream,
     /// What its address and its subject hold of it.
     pub(super) seat: Seat,
     _place: Place,
@@ -61,6 +64,7 @@ impl Conn {
         told: Option<Position>,
         term: Option<Term>,
         seat: Seat,
+        open: OpenStream,
         place: Place,
         permit: Permit,
     ) -> Self {
@@ -75,7 +79,8 @@ impl Conn {
             took: 0,
             due: 0,
             term,
-            ending: false,
+            ending: None,
+            open,
             seat,
             _place: place,
             _permit: permit,
@@ -100,8 +105,8 @@ impl Conn {
         !self.left.is_empty()
     }
 
-    /// Writes what was left over.
-    pub(super) fn flush(&mut self, now: Tick) -> Written {
+    /// Writes what was left over; also says how many bytes of it were taken.
+    pub(super) fn flush(&mut self, now: Tick) -> (Written, usize) {
         let mut total = 0;
         while let Some(next) = self.left.pop_front() {
             match write(&mut self.socket, &next) {
@@ -111,19 +116,18 @@ impl Conn {
                     if total + count > 0 {
                         self.took = now;
                     }
-                    return Written::Part(total + count);
+                    return (Written::Part(count), total + count);
                 }
-                Written::Gone => return Written::Gone,
+                Written::Gone => return (Written::Gone, total),
             }
         }
-        Written::All
+        (Written::All, total)
     }
 
-    /// The last that it is sent: what is left, and `bytes`.
-    pub(super) fn finish(&mut self, bytes: Bytes, now: Tick) -> Written {
+    /// The last that it is sent: what is left, and `bytes`; `reason` is why it ends.
+    pub(super) fn finish(&mut self, bytes: Bytes, reason: Closing, now: Tick) {
         self.keep(bytes, now);
-        self.ending = true;
-        self.flush(now)
+        self.ending = Some(reason);
     }
 
     /// Reads what the client sends, which is nothing that matters. `false` if it is gone, or does not stop.

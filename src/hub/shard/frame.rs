@@ -1,7 +1,7 @@
 //! What a group's members are sent in one write.
 
 use crate::event::Position;
-use crate::hub::signal::Part;
+use crate::hub::signal::{Notices, Part};
 use bytes::{Bytes, BytesMut};
 use std::iter::Peekable;
 
@@ -10,7 +10,8 @@ use std::iter::Peekable;
 pub(super) struct Frame {
     joined: Bytes,
     parts: Vec<Part>,
-    gaps: usize,
+    notices: Notices,
+    events: usize,
 }
 
 /// What a socket left of a frame: the rest of the chunk in which it was full.
@@ -20,8 +21,10 @@ pub(super) struct Rest {
     pub(super) bytes: Bytes,
     /// The id that the chunk tells, if it tells one: what comes after it is to be sent anew.
     pub(super) id: Option<Position>,
-    /// How many gaps were told up to its end.
-    pub(super) gaps: usize,
+    /// The notices that were told up to its end.
+    pub(super) notices: Notices,
+    /// How many events and notices were sent up to its end.
+    pub(super) events: usize,
 }
 
 impl Frame {
@@ -56,7 +59,8 @@ impl Frame {
         };
         Self {
             joined,
-            gaps: gaps(&parts),
+            notices: notices(&parts),
+            events: events(&parts),
             parts,
         }
     }
@@ -65,14 +69,14 @@ impl Frame {
         &self.joined
     }
 
-    /// How many gaps it tells of.
-    pub(super) fn gaps(&self) -> usize {
-        self.gaps
+    /// The notices that it tells.
+    pub(super) fn notices(&self) -> Notices {
+        self.notices
     }
 
-    /// How many chunks it has.
-    pub(super) fn len(&self) -> usize {
-        self.parts.len()
+    /// How many events and notices it has; a sign of life is none.
+    pub(super) fn events(&self) -> usize {
+        self.events
     }
 
     /// The id that its last chunk tells.
@@ -90,7 +94,8 @@ impl Frame {
                 return Some(Rest {
                     bytes: part.chunk.framed().slice(written - start..),
                     id: part.id,
-                    gaps: gaps(&self.parts[..=at]),
+                    notices: notices(&self.parts[..=at]),
+                    events: events(&self.parts[..=at]),
                 });
             }
             start = end;
@@ -99,6 +104,10 @@ impl Frame {
     }
 }
 
-fn gaps(parts: &[Part]) -> usize {
-    parts.iter().filter(|part| part.is_gap).count()
+fn notices(parts: &[Part]) -> Notices {
+    parts.iter().map(|part| part.notices).sum()
+}
+
+fn events(parts: &[Part]) -> usize {
+    parts.iter().filter(|part| part.id.is_some()).count()
 }

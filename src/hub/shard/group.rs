@@ -7,6 +7,7 @@ use super::{Back, Errand};
 use crate::hub::bell::Listening;
 use crate::hub::reader::{Progress, Reader};
 use crate::hub::signal::Signal;
+use crate::metrics::{CLIENT, FAILED};
 use crate::wire::Form;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -105,6 +106,8 @@ impl Shard {
             return;
         };
         let (serial, form) = (known.serial, known.form);
+        // Who is by himself catches up, or is slow.
+        let live = known.common.as_ref().map_or(0, |_| known.members.len());
         let most = match known.members.len() {
             1 => ALONE_BYTES,
             _ => SHARED_BYTES,
@@ -112,27 +115,41 @@ impl Shard {
         let mut parts = signal.parts(form).peekable();
         while let Some(frame) = Frame::next(&mut parts, most) {
             self.hub.make_room();
-            self.send_frame(group, serial, &frame);
+            self.send_frame(group, serial, form, &frame);
             if self.group(group, serial).is_none() || self.is_blocked(group) {
                 return; // its reader has gone back to where the socket was full
             }
         }
+        if live > 0 {
+            signal.observe(&self.desk.stats.delay, live);
+        }
     }
 
-    fn send_frame(&mut self, group: u32, serial: u64, frame: &Frame) {
+    fn send_frame(&mut self, group: u32, serial: u64, form: Form, frame: &Frame) {
         let mut at = 0;
-        let mut writes = 0;
         while let Some(&name) = self
             .group(group, serial)
             .and_then(|known| known.members.get(at))
         {
-            writes += 1;
             at += self.write(name as usize, frame);
         }
-        let stats = &self.desk.stats;
-        stats
-            .deliveries
-            .fetch_add(writes * frame.len() as u64, Relaxed);
+        self.count_sent(form);
+    }
+
+    /// Notes what was written to a connection, to be counted.
+    pub(super) fn sent(&mut self, conn: usize, events: usize, bytes: usize) {
+        let (events, bytes) = (events as u64, bytes as u64);
+        self.sent.0 += events;
+        self.sent.1 += bytes;
+        if self.noted {
+            self.conns[conn].open.note(events, bytes);
+        }
+    }
+
+    /// Counts what was sent in a form.
+    pub(super) fn count_sent(&mut self, form: Form) {
+        let (events, bytes) = std::mem::take(&mut self.sent);
+        self.desk.stats.delivered.add(form.into(), events, bytes);
     }
 
     /// Writes a frame to a connection; returns 1 if it is still in its place in its group.
@@ -149,16 +166,15 @@ impl Shard {
         };
         match written {
             Written::All => {
-                stats.bytes.fetch_add(frame.bytes().len() as u64, Relaxed);
-                self.hub.count_gaps(frame.gaps());
+                self.sent(conn, frame.events(), frame.bytes().len());
+                self.hub.count(frame.notices());
                 1
             }
             Written::Gone => {
-                self.close(conn);
+                self.close(conn, CLIENT);
                 0
             }
             Written::Part(count) => {
-                stats.bytes.fetch_add(count as u64, Relaxed);
                 stats.blocked.fetch_add(1, Relaxed);
                 self.fall_behind(conn, frame, count)
             }
@@ -171,7 +187,8 @@ impl Shard {
         let Some(rest) = frame.rest(written) else {
             return 1;
         };
-        self.hub.count_gaps(rest.gaps);
+        self.hub.count(rest.notices);
+        self.sent(conn, rest.events, written); // the rest once it is taken
         let known = &mut self.conns[conn];
         known.keep(rest.bytes, self.tick);
         known.told = rest.id.or(known.told);
@@ -228,7 +245,7 @@ impl Shard {
             .group(group, serial)
             .and_then(|known| known.members.first())
         {
-            self.close(name as usize);
+            self.close(name as usize, FAILED);
         }
     }
 

@@ -8,8 +8,9 @@ use super::{Desk, Handed, Order, ShardStats, forget_unsent};
 use crate::config::StreamSettings;
 use crate::hub::bell::Ear;
 use crate::hub::reader::Reader;
-use crate::hub::signal::{Part, heartbeat};
+use crate::hub::signal::{Notices, Part, heartbeat};
 use crate::hub::{End, Shared};
+use crate::metrics::{CLIENT, STALLED};
 use crate::wire::{self, Chunk, Closing, Form, LAST_CHUNK};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -55,6 +56,10 @@ pub(super) struct Shard {
     /// When something comes due of the connections' terms.
     pub(super) terms: BTreeSet<(Instant, u32)>,
     stopped: bool,
+    /// Events and bytes that were sent and are to be counted.
+    pub(super) sent: (u64, u64),
+    /// Whether there was a connection whose end will be logged: else nothing is noted of any.
+    pub(super) noted: bool,
 }
 
 impl Shard {
@@ -84,6 +89,8 @@ impl Shard {
             departures: Vec::new(),
             terms: BTreeSet::new(),
             stopped: false,
+            sent: (0, 0),
+            noted: false,
         })
     }
 
@@ -115,8 +122,12 @@ impl Shard {
             self.end_due();
             self.look_at_terms();
         }
-        let left = self.conns.iter().filter(|(_, conn)| conn.is_blocked());
-        left.for_each(|(_, conn)| forget_unsent(&SockRef::from(&conn.socket)));
+        for (_, conn) in &mut self.conns {
+            conn.open.closes(Closing::Drain);
+            if conn.is_blocked() {
+                forget_unsent(&SockRef::from(&conn.socket));
+            }
+        }
     }
 
     fn wait(&mut self, events: &mut Events) {
@@ -144,7 +155,7 @@ impl Shard {
             return;
         };
         if readable && !known.drain_input() {
-            return self.close(conn);
+            return self.close(conn, CLIENT);
         }
         if writable && known.is_blocked() {
             self.flush(conn);
@@ -154,14 +165,15 @@ impl Shard {
     /// Writes what was left over to a connection, and then goes on.
     fn flush(&mut self, conn: usize) {
         let known = &mut self.conns[conn];
-        match known.flush(self.tick) {
-            Written::Gone => self.close(conn),
-            Written::Part(_) => {}
-            Written::All if known.ending => self.close(conn),
-            Written::All => {
-                let group = known.group;
-                self.advance(group);
-            }
+        let (form, group, ending) = (known.form, known.group, known.ending);
+        let (written, bytes) = known.flush(self.tick);
+        self.sent(conn, 0, bytes);
+        self.count_sent(form);
+        match (written, ending) {
+            (Written::Gone, _) => self.close(conn, CLIENT),
+            (Written::Part(_), _) => {}
+            (Written::All, Some(reason)) => self.close(conn, reason.as_str()),
+            (Written::All, None) => self.advance(group),
         }
     }
 
@@ -190,9 +202,11 @@ impl Shard {
             told,
             term,
             seat,
+            open,
         } = handed;
+        self.noted |= open.is_noted();
         let socket = TcpStream::from_std(socket);
-        let conn = Conn::new(socket, form, told, term, seat, place, permit);
+        let conn = Conn::new(socket, form, told, term, seat, open, place, permit);
         let id = self.conns.insert(conn);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let socket = &mut self.conns[id].socket;
@@ -240,10 +254,11 @@ impl Shard {
         group
     }
 
-    pub(super) fn close(&mut self, conn: usize) {
+    pub(super) fn close(&mut self, conn: usize, reason: &'static str) {
         self.leave_group(conn);
         self.forget_term(conn);
         let mut conn = self.conns.remove(conn);
+        conn.open.ends(reason);
         if conn.is_blocked() {
             forget_unsent(&SockRef::from(&conn.socket));
         }
@@ -290,7 +305,7 @@ impl Shard {
     /// Ends those whose subject was revoked.
     fn end_revoked(&mut self) {
         let all = self.conns.iter();
-        let ended = all.filter(|(_, conn)| conn.seat.is_revoked() && !conn.ending);
+        let ended = all.filter(|(_, conn)| conn.seat.is_revoked() && conn.ending.is_none());
         let ended: Vec<usize> = ended.map(|(id, _)| id).collect();
         for conn in ended {
             self.end(conn, Closing::Revoked);
@@ -306,7 +321,11 @@ impl Shard {
         while let Some((_, name)) = self.departures.pop_if(|(at, _)| *at <= now) {
             let conn = name as usize;
             // It may have gone before; one that has its number since then ends by that.
-            if self.conns.get(conn).is_some_and(|known| !known.ending) {
+            if self
+                .conns
+                .get(conn)
+                .is_some_and(|known| known.ending.is_none())
+            {
                 self.end(conn, reason);
             }
         }
@@ -322,10 +341,8 @@ impl Shard {
         let closing = wire::closing(known.form, retry, id.as_deref(), reason);
         let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
         last.extend_from_slice(LAST_CHUNK);
-        match known.finish(last.into(), self.tick) {
-            Written::Part(_) => {}
-            Written::All | Written::Gone => self.close(conn),
-        }
+        known.finish(last.into(), reason, self.tick);
+        self.flush(conn);
     }
 }
 
@@ -370,9 +387,9 @@ impl Shard {
             self.flush(conn);
             if self.conns.contains(conn) && self.has_stalled(conn) {
                 self.hub.counters.stalled.inc();
-                self.close(conn);
+                self.close(conn, STALLED);
             }
-        } else if silent && !known.is_blocked() && !known.ending {
+        } else if silent && !known.is_blocked() && known.ending.is_none() {
             self.heartbeat(conn);
         }
         if self.conns.contains(conn) {
@@ -405,9 +422,11 @@ impl Shard {
         let frame = Frame::new(vec![Part {
             chunk: Chunk::new(bytes),
             id: None,
-            is_gap: false,
+            notices: Notices::default(),
         }]);
+        let form = self.conns[conn].form;
         self.write(conn, &frame);
+        self.count_sent(form);
     }
 }
 

@@ -3,7 +3,7 @@
 //! So neither a changed byte nor a record in the place of another is ever taken for what was stored. The
 //! bytes are in postcard's form (<https://postcard.jamesmunns.com/wire-format>).
 
-use crate::event::{Data, Event, Message, Position, Timestamp};
+use crate::event::{Data, Event, Message, Position, Timestamp, Trace};
 use bytes::Bytes;
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,19 @@ struct Head<'a> {
     content_type: Option<&'a str>,
     sender: Option<&'a str>,
     connection: Option<&'a str>,
+    rest: Rest<'a>,
+}
+
+/// What is said of few events. The order of these is the number of each on disk: the first two stand where records once
+/// had an optional size, and are written as that was.
+#[derive(Serialize, Deserialize)]
+enum Rest<'a> {
+    /// Nothing.
+    Nothing,
     /// How large data were that are left out, being over the limit for one event.
-    oversize: Option<u64>,
+    Oversize(u64),
+    /// The trace that it is a part of: `traceparent` and `tracestate`.
+    Traced(&'a str, Option<&'a str>),
 }
 
 /// A value with its seal.
@@ -45,9 +56,12 @@ pub(super) fn unseal<'a, T: Deserialize<'a>>(sequence: u64, bytes: &'a [u8]) -> 
 
 /// An event as it is stored.
 pub(super) fn encode(sequence: u64, time: Timestamp, message: &Message) -> Vec<u8> {
-    let (data, oversize) = match &message.data {
-        Data::Bytes(data) => (data.as_ref(), None),
-        Data::Oversize { bytes } => (&[][..], Some(*bytes as u64)),
+    let (data, rest) = match (&message.data, &message.trace) {
+        (Data::Bytes(data), None) => (data.as_ref(), Rest::Nothing),
+        (Data::Bytes(data), Some(trace)) => {
+            (data.as_ref(), Rest::Traced(trace.parent(), trace.state()))
+        }
+        (Data::Oversize { bytes }, _) => (&[][..], Rest::Oversize(*bytes as u64)),
     };
     let head = Head {
         time: time.nanos(),
@@ -57,7 +71,7 @@ pub(super) fn encode(sequence: u64, time: Timestamp, message: &Message) -> Vec<u
         content_type: message.content_type.as_deref(),
         sender: message.sender.as_deref(),
         connection: message.connection.as_deref(),
-        oversize,
+        rest,
     };
     sealed(sequence, &head, data)
 }
@@ -80,9 +94,13 @@ pub(super) fn decode_if(
         content_type: head.content_type.map(Box::from),
         sender: head.sender.map(Box::from),
         connection: head.connection.map(Box::from),
-        data: match head.oversize {
-            None => Data::Bytes(Bytes::copy_from_slice(data)),
-            Some(bytes) => Data::Oversize {
+        trace: match head.rest {
+            Rest::Traced(parent, state) => Trace::read(parent, state).map(Box::new),
+            Rest::Nothing | Rest::Oversize(_) => None,
+        },
+        data: match head.rest {
+            Rest::Nothing | Rest::Traced(..) => Data::Bytes(Bytes::copy_from_slice(data)),
+            Rest::Oversize(bytes) => Data::Oversize {
                 bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
             },
         },
@@ -134,8 +152,9 @@ mod tests {
     fn message() -> impl Strategy<Value = Message> {
         let text = || proptest::option::of("[a-z]{1,20}");
         let data = proptest::collection::vec(any::<u8>(), 0..300);
-        ("[a-z]{1,9}", text(), text(), text(), text(), data).prop_map(
-            |(feed, kind, key, content_type, sender, data)| Message {
+        let trace = proptest::option::of("00-[a-f]{32}-[1-9]{16}-01");
+        ("[a-z]{1,9}", text(), text(), text(), text(), trace, data).prop_map(
+            |(feed, kind, key, content_type, sender, trace, data)| Message {
                 feed: feed.parse().unwrap(),
                 kind: kind
                     .as_deref()
@@ -146,6 +165,7 @@ mod tests {
                 content_type: content_type.map(Box::from),
                 connection: sender.clone().map(Box::from),
                 sender: sender.map(Box::from),
+                trace: trace.and_then(|text| Trace::read(&text, Some("a=1")).map(Box::new)),
                 data: Data::Bytes(data.into()),
             },
         )
@@ -182,6 +202,44 @@ mod tests {
         fn a_record_is_none_in_the_place_of_another(message in message(), other in 8..u64::MAX) {
             let bytes = encode(7, Timestamp::from_nanos(1), &message);
             prop_assert_eq!(decode(other, &bytes), None);
+        }
+    }
+
+    /// As records were before there were traces, which one without a trace still is.
+    #[derive(Serialize)]
+    struct Before<'a> {
+        time: u64,
+        feed: &'a str,
+        kind: Option<&'a str>,
+        key: Option<&'a str>,
+        content_type: Option<&'a str>,
+        sender: Option<&'a str>,
+        connection: Option<&'a str>,
+        oversize: Option<u64>,
+    }
+
+    #[test]
+    fn records_from_before_there_were_traces_are_read_and_written_alike() {
+        for oversize in [None, Some(7)] {
+            let mut message = Message::new("a.b".parse().unwrap(), "1");
+            message.sender = Some("ann".into());
+            let mut data = &b"1"[..];
+            if let Some(bytes) = oversize {
+                (message.data, data) = (Data::Oversize { bytes }, b"");
+            }
+            let before = Before {
+                time: 5,
+                feed: "a.b",
+                kind: None,
+                key: None,
+                content_type: None,
+                sender: Some("ann"),
+                connection: None,
+                oversize: oversize.map(|bytes| bytes as u64),
+            };
+            let bytes = sealed(7, &before, data);
+            assert_eq!(bytes, encode(7, Timestamp::from_nanos(5), &message));
+            assert_eq!(decode(7, &bytes).unwrap().message, message);
         }
     }
 

@@ -46,6 +46,14 @@ struct Current {
     statistics: Arc<Statistics>,
     /// Rises from client to client.
     number: u64,
+    /// How often the clients before it were connected.
+    earlier: u64,
+}
+
+impl Current {
+    fn connects(&self) -> u64 {
+        self.earlier + self.statistics.connects.load(Ordering::Relaxed)
+    }
 }
 
 /// A client with what it has been told.
@@ -191,6 +199,7 @@ impl Link {
             statistics: client.statistics(),
             client,
             number: 1,
+            earlier: 0,
         };
         Ok(Self {
             current: Arc::new(RwLock::new(current)),
@@ -223,6 +232,7 @@ impl Link {
                     statistics: client.statistics(),
                     client,
                     number: died.client + 1,
+                    earlier: current.connects(),
                 };
             }
             Err(error) => {
@@ -245,6 +255,11 @@ impl Link {
                 Err(problem.unwrap_or_else(|| unreachable(&self.notes.servers, "no answer yet")))
             }
         }
+    }
+
+    /// How often a connection has come about.
+    pub(super) fn connects(&self) -> u64 {
+        self.current.read().connects()
     }
 
     /// Whether NATS can be reached right now.

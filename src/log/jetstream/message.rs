@@ -1,11 +1,12 @@
 //! Events as NATS messages, and back.
 //!
 //! The subject is the prefix and the feed; the payload is the data. Headers: `Event-Type` (left out for
-//! `message`), `Event-Key`, `Content-Type`, `Tidings-Sender`, `Tidings-Connection`. CloudEvents' NATS
+//! `message`), `Event-Key`, `Content-Type`, `Tidings-Sender`, `Tidings-Connection`, and W3C Trace Context's
+//! `traceparent` and `tracestate`, of which what is not valid is left out. CloudEvents' NATS
 //! binding in its binary mode is understood: `ce-type` where there is no `Event-Type`, `ce-id` where there
 //! is no `Event-Key`. What is not UTF-8 in a header reads as U+FFFD.
 
-use crate::event::{Data, Event, Feed, Key, Message, Position, Timestamp};
+use crate::event::{Data, Event, Feed, Key, Message, Position, Timestamp, Trace};
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -24,6 +25,9 @@ const EVENT_KEY: &str = "Event-Key";
 pub(super) const CONTENT_TYPE: &str = "Content-Type";
 pub(super) const SENDER: &str = "Tidings-Sender";
 pub(super) const CONNECTION: &str = "Tidings-Connection";
+/// W3C Trace Context.
+pub(super) const TRACE_PARENT: &str = "traceparent";
+pub(super) const TRACE_STATE: &str = "tracestate";
 /// What JetStream compares over the whole stream to know a repeat.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
@@ -210,6 +214,10 @@ impl Decoder {
             text(content_type.filter(|(_, value)| value.len() <= MAX_CONTENT_TYPE_BYTES));
         message.sender = text(found.sender);
         message.connection = text(found.connection);
+        if let Some((_, parent)) = found.trace_parent {
+            let state = found.trace_state.map(|(_, state)| state);
+            message.trace = Trace::read(parent, state).map(Box::new);
+        }
     }
 }
 
@@ -224,6 +232,8 @@ struct Headers<'h> {
     content_type: Named<'h>,
     sender: Named<'h>,
     connection: Named<'h>,
+    trace_parent: Named<'h>,
+    trace_state: Named<'h>,
     cloud_kind: Named<'h>,
     cloud_key: Named<'h>,
     cloud_content_type: Named<'h>,
@@ -242,6 +252,8 @@ impl<'h> Headers<'h> {
             12 if is(CONTENT_TYPE) => &mut self.content_type,
             14 if is(SENDER) => &mut self.sender,
             18 if is(CONNECTION) => &mut self.connection,
+            11 if is(TRACE_PARENT) => &mut self.trace_parent,
+            10 if is(TRACE_STATE) => &mut self.trace_state,
             _ => return,
         };
         if field.is_none_or(|(other, _)| name < other) {
@@ -278,12 +290,15 @@ pub(super) fn headers(
     message_id: Option<&str>,
 ) -> Result<(Option<HeaderMap>, usize), String> {
     let kind = (!message.kind.is_default()).then(|| message.kind.as_str());
+    let trace = message.trace.as_deref();
     let all = [
         (EVENT_TYPE, kind),
         (EVENT_KEY, message.key.as_ref().map(Key::as_str)),
         (CONTENT_TYPE, message.content_type.as_deref()),
         (SENDER, message.sender.as_deref()),
         (CONNECTION, message.connection.as_deref()),
+        (TRACE_PARENT, trace.map(Trace::parent)),
+        (TRACE_STATE, trace.and_then(Trace::state)),
         (MESSAGE_ID, message_id),
     ];
     let mut map = HeaderMap::new();

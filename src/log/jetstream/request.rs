@@ -3,8 +3,8 @@
 use super::Shared;
 use super::headers::pairs;
 use super::link::Failure;
-use super::message::{CONNECTION, CONTENT_TYPE, SENDER, allowed};
-use crate::event::Feed;
+use super::message::{CONNECTION, CONTENT_TYPE, SENDER, TRACE_PARENT, TRACE_STATE, allowed};
+use crate::event::{Feed, Trace};
 use crate::log::{Ask, REQUESTS, Reply, RequestError};
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
 
@@ -50,10 +50,13 @@ fn subject(shared: &Shared, name: &Feed) -> Result<String, RequestError> {
 
 /// The headers of a request, and how many bytes they have on the wire.
 fn headers(ask: &Ask) -> Result<(HeaderMap, usize), RequestError> {
+    let trace = ask.trace.as_deref();
     let all = [
         (CONNECTION, Some(&*ask.connection)),
         (SENDER, ask.sender.as_deref()),
         (CONTENT_TYPE, ask.content_type.as_deref()),
+        (TRACE_PARENT, trace.map(Trace::parent)),
+        (TRACE_STATE, trace.and_then(Trace::state)),
     ];
     let mut map = HeaderMap::new();
     let mut bytes = "NATS/1.0\r\n\r\n".len();

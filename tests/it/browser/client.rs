@@ -243,10 +243,13 @@ async fn send(tab: &Tab) -> Event {
 async fn streams(server: SocketAddr) -> u64 {
     let response = reqwest::get(format!("http://{server}/metrics")).await;
     let metrics = response.expect("an answer").text().await.expect("text");
-    let value = metrics
+    let of_shards = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("tidings_shard_connections "));
-    value.expect("the metric").parse().expect("a number")
+        .filter(|line| line.starts_with("tidings_shard_connections{"));
+    let values = of_shards.filter_map(|line| line.rsplit_once(' '));
+    values
+        .map(|(_, value)| value.parse::<u64>().expect("a number"))
+        .sum()
 }
 
 async fn only_one_stream(server: SocketAddr) {

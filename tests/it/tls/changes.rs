@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 const FAILED: &str = "tidings_tls_reloads_failed_total";
-const NOT_AFTER: &str = "tidings_tls_certificate_not_after";
+const NOT_AFTER: &str = "tidings_tls_certificate_not_after_timestamp_seconds";
 
 /// A server whose files are links through a link to a folder, as Kubernetes mounts them.
 struct Mounted {

@@ -47,7 +47,8 @@ async fn a_clients_closing_is_answered_in_kind_and_counted() {
         3,
     )
     .await;
-    metric_is(&replica, "tidings_websockets ", 0).await;
+    let open = "tidings_streams{transport=\"websocket\",protocol=\"http/1.1\"}";
+    metric_is(&replica, open, 0).await;
     assert_eq!(
         metric(&replica, "tidings_websocket_messages_sent_total").await,
         3

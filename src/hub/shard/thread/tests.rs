@@ -6,6 +6,7 @@ use crate::event::{Data, Patterns, Position};
 use crate::hub::shard::{Back, Errand};
 use crate::hub::testing::{hub, publish};
 use crate::hub::{Hub, Joined, Signal, Start};
+use crate::metrics::{self, Kind, OpenStream, Protocol, StreamCounters, Transport};
 use std::io::Read;
 use std::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -84,6 +85,14 @@ impl Bench {
             ),
             form: Form::Sse,
             told: opening.parse().ok(),
+            open: OpenStream::new(
+                &StreamCounters::default(),
+                Kind {
+                    transport: Transport::Sse,
+                    protocol: Protocol::Http11,
+                },
+                metrics::Reader::default(),
+            ),
         });
         (conn, client)
     }
