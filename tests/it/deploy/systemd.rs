@@ -2,9 +2,11 @@
 
 use super::{path, read, rewritten};
 use crate::program::Program;
+use crate::replica::within;
 use crate::tools::program;
 use std::process::{Command, Output};
 use tempfile::TempDir;
+use tokio::net::UnixDatagram;
 
 /// The most that `systemd-analyze security` may make of it: below 2 is its best word.
 const EXPOSURE: &str = "--threshold=20";
@@ -57,13 +59,21 @@ async fn its_line_starts_a_server_with_the_settings_beside_it() {
             ("/var/lib/tidings", data.to_str().expect("text")),
         ],
     );
-    let settings: Vec<(&str, &str)> = text
+    // As systemd does for Type=notify.
+    let socket = folder.path().join("notify");
+    let told = UnixDatagram::bind(&socket).expect("a socket");
+    let mut settings: Vec<(&str, &str)> = text
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once('='))
         .collect();
     assert_eq!(settings.len(), 5);
+    settings.push(("NOTIFY_SOCKET", socket.to_str().expect("text")));
     let mut server = Program::start_with(&words[1..], &settings);
+    let mut said = [0; 1024];
+    let count = within("word of the server", told.recv(&mut said)).await;
+    let said = String::from_utf8_lossy(&said[..count.expect("a message")]);
+    assert!(said.lines().any(|line| line == "READY=1"), "{said}");
     let address = server.address().await;
     loop {
         let line = server.complaint().await;
