@@ -6,6 +6,7 @@ mod doctor;
 mod environment;
 mod file;
 mod given;
+mod health;
 mod publish;
 mod reload;
 mod remote;
@@ -71,6 +72,8 @@ enum Command {
     Publish(Publish),
     /// Follows feeds, and prints their events as they come.
     Tail(Tail),
+    /// Asks a server whether it is ready: a health check for containers without a shell.
+    Health(health::Health),
     /// Measures a server: opens readers, publishes, and tells what came of it.
     Bench(Box<bench::Bench>),
     /// Holds a deployment to its promise: publishes, reads, and tells what was lost without a word.
@@ -164,6 +167,7 @@ impl Cli {
             Some(Command::Doctor(doctor)) => doctor.run(&self.given.told).await,
             Some(Command::Publish(publish)) => publish.run().await,
             Some(Command::Tail(tail)) => tail.run().await,
+            Some(Command::Health(health)) => health.run().await,
             Some(Command::Bench(bench)) => bench.run().await,
             Some(Command::Verify(verify)) => verify.run().await,
             Some(Command::Token(token)) => token.run(),

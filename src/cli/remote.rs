@@ -55,9 +55,10 @@ pub(super) struct Remote {
     ca: Option<PathBuf>,
 }
 
-/// What is read of an RFC 9457 problem.
+/// What is read of an RFC 9457 problem, or of what `/readyz` answers.
 #[derive(Deserialize)]
 struct Problem {
+    #[serde(alias = "reason")]
     detail: String,
 }
 
@@ -106,9 +107,18 @@ impl Remote {
 
     /// The URL of all feeds, or of one.
     pub(super) fn feeds(&self, feed: Option<&str>) -> Url {
+        self.below(["feeds"].into_iter().chain(feed))
+    }
+
+    /// The URL that tells whether it is ready.
+    pub(super) fn readiness(&self) -> Url {
+        self.below(["readyz"])
+    }
+
+    fn below<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("feeds").extend(feed);
+            path.pop_if_empty().extend(segments);
         }
         url
     }

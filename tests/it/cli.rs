@@ -1,5 +1,6 @@
 //! What the command line promises to shells and scripts.
 
+mod health;
 mod publish;
 mod scripted;
 mod tail;

@@ -25,6 +25,17 @@ pub(crate) const HAPROXY: Kind = Kind::Haproxy("50s");
 /// One line, as in Caddy's own first example.
 pub(crate) const CADDY: Kind = Kind::Caddy("");
 
+/// One process, so that killing it leaves none behind.
+pub(crate) const NGINX_PROCESS: &str =
+    "daemon off;\nmaster_process off;\npid pid;\nerror_log stderr notice;\n";
+
+/// Has nginx write in the folder where it runs.
+pub(crate) fn nginx_folders() -> String {
+    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {kind};\n"))
+        .concat()
+}
+
 /// A proxy that runs, or can be started again where it was. Dropping it ends it.
 pub(crate) struct Proxy {
     kind: Kind,
@@ -36,9 +47,13 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// One that passes on to `upstream`.
     pub(crate) async fn start(kind: Kind, upstream: SocketAddr) -> Self {
-        let folder = TempDir::new().expect("a folder");
         let address = address_of_its_own();
-        let config = kind.config(address, upstream);
+        Self::with(kind, address, &kind.config(address, upstream)).await
+    }
+
+    /// One that listens at `address` with this configuration.
+    pub(crate) async fn with(kind: Kind, address: SocketAddr, config: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("config"), config).expect("its configuration");
         let mut proxy = Self {
             kind,
@@ -119,13 +134,9 @@ impl Kind {
     fn config(self, address: SocketAddr, upstream: SocketAddr) -> String {
         match self {
             Self::Nginx(directives) => {
-                let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-                    .map(|kind| format!("{kind}_temp_path {kind};\n"))
-                    .concat();
-                // One process, so that killing it leaves none behind.
+                let temporary = nginx_folders();
                 format!(
-                    "daemon off;\nmaster_process off;\npid pid;\nerror_log stderr notice;\nevents {{}}\n\
-                     http {{\naccess_log off;\n{temporary}\
+                    "{NGINX_PROCESS}events {{}}\nhttp {{\naccess_log off;\n{temporary}\
                      server {{\nlisten {address};\n\
                      location / {{ proxy_pass http://{upstream}; {directives} }}\n}}\n}}\n"
                 )

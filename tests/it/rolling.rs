@@ -65,13 +65,13 @@ pub(crate) fn plan(servers: &[Server]) -> Plan {
     }
 }
 
-async fn more_deliveries(run: &Run, count: u64) {
+pub(crate) async fn more_deliveries(run: &Run, count: u64) {
     let before = run.progress().deliveries;
     let goes_on = |now: &Progress| now.deliveries >= before + count;
     within("more deliveries", run.wait_for(goes_on)).await;
 }
 
-async fn sound(run: Run) -> Report {
+pub(crate) async fn sound(run: Run) -> Report {
     let report = within("the report", run.finish()).await;
     assert!(report.is_sound(), "{report}");
     report

@@ -42,16 +42,21 @@ impl Stream {
     /// Sends a request for a stream, and reads the stream's first block.
     pub(crate) async fn begin(request: reqwest::RequestBuilder) -> (Self, Block) {
         let response = within("the head", request.send()).await.expect("an answer");
-        assert_eq!(response.status(), 200);
-        let mut stream = Self {
-            response,
-            buffer: Vec::new(),
-            blocks: VecDeque::new(),
-        };
+        let mut stream = Self::of(response);
         let first = stream.next().await.expect("a first block");
         assert_eq!(first.kind, "hub:position");
         assert!(first.retry.is_some());
         (stream, first)
+    }
+
+    /// The stream that was answered with, nothing of it read.
+    pub(crate) fn of(response: reqwest::Response) -> Self {
+        assert_eq!(response.status(), 200);
+        Self {
+            response,
+            buffer: Vec::new(),
+            blocks: VecDeque::new(),
+        }
     }
 
     /// The head of the answer, its body apart.

@@ -11,7 +11,7 @@ on_both!(
 );
 
 /// A port that nobody else is given: below those that the system hands out by itself.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 10_000 + u16::try_from(std::process::id() % 200).expect("it is small") * 100;
     loop {
