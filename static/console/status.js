@@ -32,8 +32,8 @@ function since(status) {
     replica: status.replica,
     time: status.uptime_seconds,
     taken: status.window.taken_total,
-    out: delivered(metrics),
-    bytes: sum(metrics, "shard_written_bytes_total"),
+    out: sum(metrics, "deliveries_total"),
+    bytes: sum(metrics, "delivered_bytes_total"),
     shards: status.shards.map((shard) => shard.deliveries_total),
   };
   const last = before;
@@ -51,22 +51,18 @@ function since(status) {
   };
 }
 
-/** A metric over all its labels; `undefined` where there is none of that name. */
-function sum(metrics, family) {
-  const samples = Object.entries(metrics).filter(([name]) => name.split("{")[0] === family);
-  return samples.length ? samples.reduce((all, [, value]) => all + value, 0) : undefined;
+/** A metric over all its labels, or those that have this in them. */
+function sum(metrics, family, label = "") {
+  const samples = Object.entries(metrics).filter(([name]) => name.split("{")[0] === family && name.includes(label));
+  return samples.reduce((all, [, value]) => all + value, 0);
 }
-
-/** Over all ways where they are counted; else by shards, and over WebSockets. */
-const delivered = (metrics) =>
-  sum(metrics, "deliveries_total") ?? sum(metrics, "shard_deliveries_total") + sum(metrics, "websocket_messages_sent_total");
 
 function figures({ metrics, log, window, bounds }, rates) {
   figure("Events in", rates.taken, rate, `${count(window.taken_total)} so far`);
-  figure("Events out", rates.out, rate, `${count(delivered(metrics))} so far; ${bytes(rates.bytes)}/s by shards`);
+  figure("Events out", rates.out, rate, `${count(sum(metrics, "deliveries_total"))} so far; ${bytes(rates.bytes)}/s`);
   const direct = sum(metrics, "shard_connections");
   figure("Readers", metrics.readers, count, `of ${count(bounds.max_streams)}; ${count(direct)} by shards, ${count(Math.max(0, metrics.readers - direct))} other`);
-  figure("Connections", metrics.http_connections, count, `of ${count(bounds.max_connections)}; ${count(metrics.websockets)} WebSockets`);
+  figure("Connections", metrics.http_connections, count, `of ${count(bounds.max_connections)}; ${count(sum(metrics, "streams", 'transport="websocket"'))} WebSockets`);
   figure("Behind the log", log.behind ?? 0, log.reached ? count : () => "?", reached(log));
   figure("Window", window.bytes, bytes, `of ${bytes(bounds.max_window_bytes)}; ${count(window.events)} of ${count(bounds.max_window_events)} events, of ${span(window.seconds)}`);
 }
