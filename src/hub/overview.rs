@@ -86,6 +86,5 @@ mod tests {
             all.iter().map(|one| one.events).sum::<usize>(),
             more_than_a_look
         );
-        assert_eq!(hub.reach().taken - hub.usage().events as u64, 1);
     }
 }

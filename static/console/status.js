@@ -31,7 +31,7 @@ function since(status) {
   const now = {
     replica: status.replica,
     time: status.uptime_seconds,
-    taken: status.window.taken_total,
+    taken: metrics.followed_events_total,
     out: sum(metrics, "deliveries_total"),
     bytes: sum(metrics, "delivered_bytes_total"),
     shards: status.shards.map((shard) => shard.deliveries_total),
@@ -58,7 +58,7 @@ function sum(metrics, family, label = "") {
 }
 
 function figures({ metrics, log, window, bounds }, rates) {
-  figure("Events in", rates.taken, rate, `${count(window.taken_total)} so far`);
+  figure("Events in", rates.taken, rate, `${count(metrics.followed_events_total)} so far`);
   figure("Events out", rates.out, rate, `${count(sum(metrics, "deliveries_total"))} so far; ${bytes(rates.bytes)}/s`);
   const direct = sum(metrics, "shard_connections");
   figure("Readers", metrics.readers, count, `of ${count(bounds.max_streams)}; ${count(direct)} by shards, ${count(Math.max(0, metrics.readers - direct))} other`);

@@ -78,16 +78,23 @@ impl Server {
     }
 
     async fn metric(&self, line: &str) -> bool {
-        let answer = reqwest::get(self.url("/metrics")).await.expect("an answer");
+        let request = Client::new().get(self.url("/metrics"));
+        let answer = request.header("Authorization", bearer(OPERATOR)).send();
+        let answer = answer.await.expect("an answer");
         let text = answer.text().await.expect("text");
         text.lines().any(|one| one == line)
     }
 }
 
+/// An operator's key, and what the servers are told of it.
+const OPERATOR: &str = "tidings_62jKx10tC8MggAj35qcum-FvGbpVvmsJbs4I39iKp1M";
+const ITS_RECORD: &str =
+    "operator:68e6e6b7861ccd1158c7bb45451ad5576f34e95a5dbc29d3797c3969e8ca320b:admin";
+
 /// The settings of a server, with these.
 fn with(config: &str, keys: &std::path::Path) -> String {
     format!(
-        "listen = '127.0.0.1:0'\napi-keys-file = '{}'\n{config}\n",
+        "listen = '127.0.0.1:0'\napi-key = '{ITS_RECORD}'\napi-keys-file = '{}'\n{config}\n",
         keys.display()
     )
 }

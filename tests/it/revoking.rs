@@ -122,7 +122,10 @@ async fn credentials_of_before_are_refused_and_those_of_later_are_taken() {
     // It can be taken back.
     assert_eq!(revoke(&replica, &key, "backend?for=0").await.status, 200);
     assert_eq!(status(&backend).await.status, 200);
-    let metrics = get(&replica, "/metrics", &[]).await.text;
+    let shown = bearer(&key);
+    let metrics = get(&replica, "/metrics", &[("Authorization", &shown)])
+        .await
+        .text;
     assert!(
         metrics.contains("tidings_credentials_refused_total{reason=\"revoked\"} 3"),
         "{metrics}"

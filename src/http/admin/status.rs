@@ -61,8 +61,6 @@ struct Window {
     seconds: f64,
     events: usize,
     bytes: u64,
-    /// Events that this replica has taken from the log so far.
-    taken_total: u64,
 }
 
 #[derive(Serialize)]
@@ -140,7 +138,6 @@ fn window(service: &Service) -> Window {
         seconds: span.as_secs_f64(),
         events: usage.events,
         bytes: usage.bytes,
-        taken_total: reach.taken,
     }
 }
 

@@ -19,8 +19,6 @@ pub struct Newest {
 pub struct Reach {
     /// When its first event came into the log, and its last.
     pub times: Option<(Timestamp, Timestamp)>,
-    /// Events taken in so far, about: a window that begins anew counts one more.
-    pub taken: u64,
 }
 
 impl Window {
@@ -29,7 +27,6 @@ impl Window {
         let ends = self.slots.front().zip(self.slots.back());
         Reach {
             times: ends.map(|(first, last)| (time(first), time(last))),
-            taken: self.end(),
         }
     }
 
