@@ -182,8 +182,6 @@ async fn edit_stream(client: &Client, changes: Value) {
 async fn a_stream_that_is_edited_so_that_it_fits_no_more_ends_the_follower_and_reads(
     version: Version,
 ) {
-    let server = NatsServer::start(version);
-    let client = server.client().await;
     for (changes, why) in [
         (json!({ "max_msgs_per_subject": 1 }), "max_msgs_per_subject"),
         (json!({ "allow_rollup_hdrs": true }), "allow_rollup_hdrs"),
@@ -193,6 +191,9 @@ async fn a_stream_that_is_edited_so_that_it_fits_no_more_ends_the_follower_and_r
         ),
         (json!({ "subjects": ["feeds.a"] }), "subjects"),
     ] {
+        // A server of its own: one that has deleted a stream may fail to make the next of its name (2.15: code 10049).
+        let server = NatsServer::start(version);
+        let client = server.client().await;
         create_stream(&client, json!({})).await;
         let log = opened(&server).await;
         fill(&log, "a", 3).await;
@@ -212,7 +213,6 @@ async fn a_stream_that_is_edited_so_that_it_fits_no_more_ends_the_follower_and_r
         let read = log.read(range, &tidings::log::Select::All, limit).await;
         let text = unavailable(read);
         assert!(text.contains(why), "{text}");
-        api(&client, "STREAM.DELETE.TIDINGS", json!({})).await;
     }
 }
 
