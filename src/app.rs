@@ -1,30 +1,33 @@
 //! The composition root: a whole replica, from its settings to its end.
 
+mod access;
+mod error;
+mod parts;
 mod reload;
 
+pub use error::StartError;
 pub use reload::{RELOADABLE, Reload};
 
-use crate::auth::{Access, AuthError, Authenticator};
-use crate::clients::{Proxies, Rates, SeatLimits, Seats};
-use crate::config::{
-    ClientSettings, DataSettings, LimitSettings, MemorySettings, NatsSettings, Settings,
-    WebSocketSettings,
-};
+use crate::auth::{Access, Authenticator};
+use crate::config::Settings;
 use crate::http::{
-    Bounds, Credentials, Door, Drain, Part, Server, Service, Stall, Tls, TlsError, Watch, examples,
-    max_message, router,
+    Bounds, Credentials, Drain, Part, Server, Service, Stall, Tls, Watch, examples, router,
 };
-use crate::hub::{End, Hub, HubLimits, Shards, WindowLimits};
-use crate::log::{DiskError, DiskLog, JetStreamLog, Log, LogError, MemoryLimits, MemoryLog};
+use crate::hub::{End, Hub, Shards};
 use crate::metrics::{
     Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, Requests, StreamCounters,
     WebSocketCounters,
 };
-use crate::publish::{BodyBudget, Publisher};
+use crate::publish::Publisher;
 use crate::revoke::Revoker;
 use crate::wire::Closing;
+use access::{access, admin_access};
 use axum::Router;
 use parking_lot::RwLock;
+use parts::{
+    Clients, admin_server, body_budget, check_data, hub_limits, log, message_budget, name,
+    page_budget, scheme,
+};
 use prometheus_client::metrics::counter::Counter;
 use reload::Routers;
 use std::io;
@@ -67,84 +70,6 @@ pub enum Shutdown {
 const SPREAD: f64 = 0.8;
 /// The part of it after which the listener is closed though streams are open still; the rest is for requests.
 const LISTENING: f64 = 0.9;
-
-/// What an envelope takes at most beside its data: names, types and keys have their bounds.
-const ENVELOPE: usize = 16 << 10;
-
-/// Why a replica can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address that others can reach, with nothing said to be meant for them.
-    #[error(
-        "refusing to listen on {0}, which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
-    )]
-    Exposed(SocketAddr),
-    /// The same of the listener for operators.
-    #[error(
-        "refusing to listen on {0} for operators (--admin-listen), which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or, where operators alone reach it, set --anonymous-admin, or listen on 127.0.0.1"
-    )]
-    AdminExposed(SocketAddr),
-    /// Authentication can't be set up as told.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// TLS can't be spoken as told.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The address can't be listened on.
-    #[error("can't listen on {address}: {error}{}", other_port(error))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-    /// The same of the listener for operators.
-    #[error(
-        "can't listen on {address} for operators: {error}; choose another address or port with --admin-listen"
-    )]
-    AdminListen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
-    /// The largest body would never be taken.
-    #[error(
-        "--publish-bytes {bytes} is less than the largest body that may come, {body} bytes (--max-batch-bytes, --max-event-bytes): it would never be taken"
-    )]
-    PublishBytes {
-        /// What all bodies may hold.
-        bytes: usize,
-        /// What one may.
-        body: usize,
-    },
-    /// The threads that serve streams can't be started.
-    #[error("can't start the threads that serve streams (--shards): {0}")]
-    Shards(io::Error),
-    /// The log on disk would not hold an event.
-    #[error(
-        "--data-max-bytes {bytes} is less than twice the largest event, {event} bytes (--max-event-bytes): the log would not hold what it is given"
-    )]
-    DataBytes {
-        /// What the log holds.
-        bytes: u64,
-        /// The largest event.
-        event: usize,
-    },
-    /// The folder can't be used for the log.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The log can't be set up as told.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
-fn other_port(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; choose another address or port with --listen",
-        _ => "",
-    }
-}
 
 impl App {
     /// Binds the listener and sets everything up; needs a tokio runtime. The log may be out of reach still.
@@ -408,172 +333,10 @@ impl App {
     }
 }
 
-/// What each client may have and do.
-struct Clients {
-    door: Door,
-    seats: Seats,
-    publish_rates: Rates,
-    message_rates: Rates,
-}
-
-impl Clients {
-    fn new(settings: &ClientSettings) -> Self {
-        let limits = SeatLimits {
-            address: settings.max_connections_per_address,
-            subject: settings.max_connections_per_subject,
-        };
-        let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header);
-        Self {
-            door: Door {
-                seats: Seats::new(limits),
-                proxies: Arc::new(proxies),
-            },
-            seats: Seats::new(limits),
-            publish_rates: Rates::new(settings.publish_rate, settings.publish_burst),
-            message_rates: Rates::new(settings.message_rate, settings.message_burst),
-        }
-    }
-}
-
-fn scheme(tls: Option<&Tls>) -> &'static str {
-    if tls.is_some() { "https" } else { "http" }
-}
-
-/// The connections that operators may have on a listener of their own.
-const ADMIN_CONNECTIONS: usize = 1000;
-
-/// The listener for operators: with places of its own, so that it is there when clients take all of theirs.
-fn admin_server(
-    address: Option<SocketAddr>,
-    door: Door,
-    bounds: Bounds,
-    tls: Option<Tls>,
-) -> Result<Option<Server>, StartError> {
-    let Some(address) = address else {
-        return Ok(None);
-    };
-    let connections = Connections::new(ADMIN_CONNECTIONS);
-    let server = Server::bind(address, connections, door, bounds, tls);
-    let server = server.map_err(|error| StartError::AdminListen { address, error })?;
-    Ok(Some(server))
-}
-
-/// A replica's name, unlike that of any other.
-fn name() -> String {
-    let letter = |_| fastrand::alphanumeric().to_ascii_lowercase();
-    "r-".chars().chain((0..8).map(letter)).collect()
-}
-
-fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
-    HubLimits {
-        window: WindowLimits {
-            bytes: memory.window_bytes,
-            events: usize::try_from(memory.window_events).unwrap_or(usize::MAX),
-        },
-        cold_bytes: memory.cold_bytes,
-        readers: limits.max_streams,
-    }
-}
-
 /// Refuses settings that contradict each other. Begins to fetch an issuer's keys, for which it needs a tokio runtime.
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     let access = access(settings, settings.listen.listen)?;
     Authenticator::new(&settings.auth, &access)?;
     body_budget(&settings.limits)?;
     check_data(&settings.data, settings.limits.max_event_bytes)
-}
-
-/// Refuses a log on disk that would not hold an event.
-fn check_data(data: &DataSettings, event: usize) -> Result<(), StartError> {
-    let bytes = data.limits(0).bytes;
-    match data.folder.is_some() && bytes / 2 < event as u64 {
-        true => Err(StartError::DataBytes { bytes, event }),
-        false => Ok(()),
-    }
-}
-
-fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
-    let bytes = limits.publish_bytes;
-    let body = limits.max_batch_bytes.max(limits.max_event_bytes);
-    match bytes < body {
-        true => Err(StartError::PublishBytes { bytes, body }),
-        false => Ok(BodyBudget::new(bytes)),
-    }
-}
-
-/// What pages may hold: at least the largest event as JSON, each of whose bytes may take six there.
-fn page_budget(limits: &LimitSettings) -> BodyBudget {
-    let event = limits.max_event_bytes.saturating_mul(6);
-    BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
-}
-
-/// What messages on their way may hold: at least one that is as large as may be.
-fn message_budget(websockets: &WebSocketSettings, limits: &LimitSettings) -> BodyBudget {
-    let message = max_message(limits.max_event_bytes).saturating_mul(2);
-    BodyBudget::new(websockets.websocket_bytes.max(message))
-}
-
-fn log(
-    data: DataSettings,
-    nats: NatsSettings,
-    memory: &MemorySettings,
-    max_event_bytes: usize,
-) -> Result<Log, StartError> {
-    check_data(&data, max_event_bytes)?;
-    let disk = data.limits(memory.memory_keys);
-    if let Some(folder) = data.folder {
-        return Ok(Log::Disk(DiskLog::open(folder, disk)?));
-    }
-    match nats.servers.is_empty() {
-        true => Ok(Log::Memory(MemoryLog::new(memory_limits(memory)))),
-        false => Ok(Log::JetStream(JetStreamLog::new(nats, max_event_bytes)?)),
-    }
-}
-
-fn memory_limits(memory: &MemorySettings) -> MemoryLimits {
-    MemoryLimits {
-        bytes: memory.memory_bytes,
-        events: memory.memory_events,
-        keys: memory.memory_keys,
-    }
-}
-
-/// What those may do of whom nothing is known: what is meant for everyone, or else, without authentication, all on this
-/// machine alone.
-fn access(settings: &Settings, address: SocketAddr) -> Result<Access, StartError> {
-    let listen = &settings.listen;
-    let anonymous = [
-        &listen.anonymous_subscribe,
-        &listen.anonymous_publish,
-        &listen.anonymous_request,
-    ];
-    if anonymous.iter().any(|patterns| !patterns.is_empty()) {
-        return Ok(Access::Anonymous {
-            subscribe: listen.anonymous_subscribe.clone(),
-            publish: listen.anonymous_publish.clone(),
-            request: listen.anonymous_request.clone(),
-            admin: false,
-        });
-    }
-    match (settings.auth.is_given(), address.ip().is_loopback()) {
-        (true, _) => Ok(Access::Nothing),
-        (false, true) => Ok(Access::Local),
-        (false, false) => Err(StartError::Exposed(address)),
-    }
-}
-
-/// The same on the listener for operators: what everyone may do, or, without authentication, all on this machine alone.
-fn admin_access(
-    settings: &Settings,
-    listen: Option<SocketAddr>,
-    clients: &Access,
-) -> Result<Access, StartError> {
-    let (admin, guarded) = (&settings.admin, settings.auth.is_given());
-    match listen {
-        Some(address) if !guarded && address.ip().is_loopback() => Ok(Access::Local),
-        Some(address) if !guarded && !admin.anonymous_admin => {
-            Err(StartError::AdminExposed(address))
-        }
-        _ => Ok(clients.with_admin(admin.anonymous_admin)),
-    }
 }

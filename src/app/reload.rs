@@ -1,6 +1,7 @@
 //! Settings that change while a replica runs.
 
-use super::{StartError, access, admin_access};
+use super::StartError;
+use super::access::{access, admin_access};
 use crate::config::Settings;
 use crate::http::{Service, router};
 use crate::metrics::Reloads;

@@ -1,0 +1,139 @@
+//! The parts of a replica, each by its settings.
+
+use super::StartError;
+use crate::clients::{Proxies, Rates, SeatLimits, Seats};
+use crate::config::{
+    ClientSettings, DataSettings, LimitSettings, MemorySettings, NatsSettings, WebSocketSettings,
+};
+use crate::http::{Bounds, Door, Server, Tls, max_message};
+use crate::hub::{HubLimits, WindowLimits};
+use crate::log::{DiskLog, JetStreamLog, Log, MemoryLimits, MemoryLog};
+use crate::metrics::Connections;
+use crate::publish::BodyBudget;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What an envelope takes at most beside its data: names, types and keys have their bounds.
+const ENVELOPE: usize = 16 << 10;
+
+/// What each client may have and do.
+pub(super) struct Clients {
+    pub(super) door: Door,
+    pub(super) seats: Seats,
+    pub(super) publish_rates: Rates,
+    pub(super) message_rates: Rates,
+}
+
+impl Clients {
+    pub(super) fn new(settings: &ClientSettings) -> Self {
+        let limits = SeatLimits {
+            address: settings.max_connections_per_address,
+            subject: settings.max_connections_per_subject,
+        };
+        let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header);
+        Self {
+            door: Door {
+                seats: Seats::new(limits),
+                proxies: Arc::new(proxies),
+            },
+            seats: Seats::new(limits),
+            publish_rates: Rates::new(settings.publish_rate, settings.publish_burst),
+            message_rates: Rates::new(settings.message_rate, settings.message_burst),
+        }
+    }
+}
+
+pub(super) fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
+/// The connections that operators may have on a listener of their own.
+const ADMIN_CONNECTIONS: usize = 1000;
+
+/// The listener for operators: with places of its own, so that it is there when clients take all of theirs.
+pub(super) fn admin_server(
+    address: Option<SocketAddr>,
+    door: Door,
+    bounds: Bounds,
+    tls: Option<Tls>,
+) -> Result<Option<Server>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let connections = Connections::new(ADMIN_CONNECTIONS);
+    let server = Server::bind(address, connections, door, bounds, tls);
+    let server = server.map_err(|error| StartError::AdminListen { address, error })?;
+    Ok(Some(server))
+}
+
+/// A replica's name, unlike that of any other.
+pub(super) fn name() -> String {
+    let letter = |_| fastrand::alphanumeric().to_ascii_lowercase();
+    "r-".chars().chain((0..8).map(letter)).collect()
+}
+
+pub(super) fn hub_limits(memory: &MemorySettings, limits: &LimitSettings) -> HubLimits {
+    HubLimits {
+        window: WindowLimits {
+            bytes: memory.window_bytes,
+            events: usize::try_from(memory.window_events).unwrap_or(usize::MAX),
+        },
+        cold_bytes: memory.cold_bytes,
+        readers: limits.max_streams,
+    }
+}
+
+/// Refuses a log on disk that would not hold an event.
+pub(super) fn check_data(data: &DataSettings, event: usize) -> Result<(), StartError> {
+    let bytes = data.limits(0).bytes;
+    match data.folder.is_some() && bytes / 2 < event as u64 {
+        true => Err(StartError::DataBytes { bytes, event }),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
+    let bytes = limits.publish_bytes;
+    let body = limits.max_batch_bytes.max(limits.max_event_bytes);
+    match bytes < body {
+        true => Err(StartError::PublishBytes { bytes, body }),
+        false => Ok(BodyBudget::new(bytes)),
+    }
+}
+
+/// What pages may hold: at least the largest event as JSON, each of whose bytes may take six there.
+pub(super) fn page_budget(limits: &LimitSettings) -> BodyBudget {
+    let event = limits.max_event_bytes.saturating_mul(6);
+    BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
+}
+
+/// What messages on their way may hold: at least one that is as large as may be.
+pub(super) fn message_budget(websockets: &WebSocketSettings, limits: &LimitSettings) -> BodyBudget {
+    let message = max_message(limits.max_event_bytes).saturating_mul(2);
+    BodyBudget::new(websockets.websocket_bytes.max(message))
+}
+
+pub(super) fn log(
+    data: DataSettings,
+    nats: NatsSettings,
+    memory: &MemorySettings,
+    max_event_bytes: usize,
+) -> Result<Log, StartError> {
+    check_data(&data, max_event_bytes)?;
+    let disk = data.limits(memory.memory_keys);
+    if let Some(folder) = data.folder {
+        return Ok(Log::Disk(DiskLog::open(folder, disk)?));
+    }
+    match nats.servers.is_empty() {
+        true => Ok(Log::Memory(MemoryLog::new(memory_limits(memory)))),
+        false => Ok(Log::JetStream(JetStreamLog::new(nats, max_event_bytes)?)),
+    }
+}
+
+fn memory_limits(memory: &MemorySettings) -> MemoryLimits {
+    MemoryLimits {
+        bytes: memory.memory_bytes,
+        events: memory.memory_events,
+        keys: memory.memory_keys,
+    }
+}
