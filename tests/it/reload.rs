@@ -148,12 +148,12 @@ async fn a_file_that_is_wrong_changes_nothing_and_says_why() {
         (
             "max-patterns = 6\nretry = 1",
             "",
-            format!("{}:4: retry = 1: 1 is not in", path.display()),
+            format!("{}:5: retry = 1: 1 is not in", path.display()),
         ),
         (
             "max-patterns = 6\nretry = = 1",
             "",
-            format!("{}:4: ", path.display()),
+            format!("{}:5: ", path.display()),
         ),
         ("max-patterns = 6", "x:y:z", "keys: in line 1: ".to_owned()),
         (
