@@ -103,6 +103,7 @@ impl App {
         let bounds = Bounds {
             head_timeout,
             max_head: limits.max_head_bytes,
+            max_http2_streams: limits.max_http2_streams,
             stall: stall.clone(),
         };
         let (places, door) = (connections.clone(), clients.door.clone());

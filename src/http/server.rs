@@ -30,8 +30,6 @@ use tower::util::Oneshot;
 /// Connections that the kernel holds until they are accepted. A thousand, tokio's default, is too few when
 /// all clients come back at once: those beyond wait for their next SYN, for a second and more.
 const BACKLOG: u32 = 4096;
-/// Requests at once on an HTTP/2 connection.
-const MAX_HTTP2_STREAMS: u32 = 250;
 /// Streams of an HTTP/2 connection that its client has reset before they were looked at, and streams of which the server
 /// has reset or refused so many: who causes more is told to calm down (ENHANCE_YOUR_CALM), and his connection ends. A
 /// client that resets what it has just asked for costs more than it pays (CVE-2023-44487), and so does one that has the
@@ -86,6 +84,8 @@ pub(crate) struct Bounds {
     pub(crate) head_timeout: Duration,
     /// The largest head, in bytes.
     pub(crate) max_head: u32,
+    /// Requests at once on an HTTP/2 connection.
+    pub(crate) max_http2_streams: u32,
     /// How long a client may take nothing of what it is sent.
     pub(crate) stall: Stall,
 }
@@ -384,7 +384,7 @@ fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_HTTP2_STREAMS)
+        .max_concurrent_streams(bounds.max_http2_streams)
         .max_pending_accept_reset_streams(MAX_HTTP2_RESETS_UNSEEN)
         .max_local_error_reset_streams(MAX_HTTP2_RESETS_CAUSED)
         .max_header_list_size(bounds.max_head)

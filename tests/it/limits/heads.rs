@@ -3,7 +3,7 @@
 use crate::call::{get, post};
 use crate::nats_server::{NatsServer, Version};
 use crate::raw::Raw;
-use crate::replica::Replica;
+use crate::replica::{Replica, within};
 
 #[tokio::test]
 async fn a_head_may_be_as_large_as_is_set_and_no_larger() {
@@ -36,3 +36,22 @@ async fn a_publish_is_answered_in_time_though_nats_is_stuck(version: Version) {
 }
 
 on_both!(a_publish_is_answered_in_time_though_nats_is_stuck);
+
+/// The server tells its clients so (RFC 9113, section 6.5.2), and holds those to it that do not listen.
+#[tokio::test]
+async fn an_http_2_connection_has_so_many_streams_and_the_next_one_waits_for_one_to_end() {
+    let replica = Replica::start(&["--max-http2-streams=2"]).await;
+    let client = replica.client().http2_prior_knowledge();
+    let client = client.build().expect("a client");
+    let open = || client.get(replica.url("/feeds/a")).send();
+    let first = within("a head", open()).await.expect("an answer");
+    let _second = within("a head", open()).await.expect("an answer");
+    let third = tokio::spawn(open());
+    // What is published is heard while the third one waits, which the server has not seen yet.
+    replica.publish("a", "x").await;
+    assert_eq!(replica.hub().usage().readers, 2);
+    assert!(!third.is_finished());
+    drop(first);
+    let third = within("its turn", third).await.expect("a task");
+    assert_eq!(third.expect("an answer").status(), 200);
+}
