@@ -262,7 +262,10 @@ async fn events(service: &Service, asked: Pattern) -> Events {
 async fn newest(service: &Service, asked: Pattern) -> Option<String> {
     let patterns = Patterns::new(vec![asked], 1).ok()?;
     let mut joined = service.hub.join(patterns, Start::Last(1)).await.ok()?;
-    match timeout(PATIENCE, joined.reader.at_hand()).await.ok()?? {
+    match timeout(PATIENCE, joined.reader.at_hand(service.hub.head()))
+        .await
+        .ok()??
+    {
         Signal::Events(events) => Some(events.last()?.position().to_string()),
         Signal::Notice(_) => None,
     }

@@ -4,7 +4,7 @@ use super::asked::{Asked, Page};
 use super::negotiate::Media;
 use super::page::Events;
 use super::problem::Problem;
-use super::stream::{Ending, ended};
+use super::stream::ended;
 use super::subscribe::{Held, Way, closing, refused};
 use super::validator::Tag;
 use super::{Service, Watch};
@@ -127,10 +127,9 @@ impl Found {
         let deadline = Instant::now() + page.wait;
         let deadline = held.term.map_or(deadline, |term| term.ends.min(deadline));
         let gathered = async {
-            found.catch_up(&mut reader).await?;
+            found.catch_up(&mut reader, service.hub.head()).await?;
             if found.events.len() == 0 && !page.wait.is_zero() {
-                let mut ending = service.ending.clone();
-                found.wait(&mut reader, deadline, &mut ending).await?;
+                found.wait(service, &mut reader, deadline).await?;
             }
             Ok(())
         };
@@ -146,19 +145,19 @@ impl Found {
     /// was for others.
     async fn wait(
         &mut self,
+        service: &Service,
         reader: &mut Reader,
         deadline: Instant,
-        ending: &mut Ending,
     ) -> Result<(), Closing> {
-        let mut moment = None;
+        let (mut ending, mut moment) = (service.ending.clone(), None);
         tokio::select! {
             biased;
-            _ = ended(ending, &mut moment) => self.ends = true,
+            _ = ended(&mut ending, &mut moment) => self.ends = true,
             () = self.seat.revoked() => return Err(Closing::Revoked),
             signal = reader.hear() => {
                 self.take(&signal)?;
                 reader.observe(&signal);
-                return self.catch_up(reader).await;
+                return self.catch_up(reader, service.hub.head()).await;
             }
             () = sleep_until(deadline) => {}
         }
@@ -168,11 +167,11 @@ impl Found {
         Ok(())
     }
 
-    /// Takes all that is at hand.
-    async fn catch_up(&mut self, reader: &mut Reader) -> Result<(), Closing> {
+    /// Takes all that is at hand up to the sequence `end`.
+    async fn catch_up(&mut self, reader: &mut Reader, end: u64) -> Result<(), Closing> {
         let deadline = Instant::now() + PATIENCE;
         while !self.full {
-            match timeout_at(deadline, reader.at_hand()).await {
+            match timeout_at(deadline, reader.at_hand(end)).await {
                 Ok(Some(signal)) => self.take(&signal)?,
                 Ok(None) => {
                     self.next = reader.position().to_string();

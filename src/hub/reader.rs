@@ -94,13 +94,19 @@ impl Reader {
         signal
     }
 
-    /// What there is for it by now, read from the log where need be; `None` once it is live and has had all. Its gaps
-    /// are not counted. Cancel-safe.
-    pub async fn at_hand(&mut self) -> Option<Signal> {
+    /// What there is for it up to the sequence `end`, read from the log where need be; `None` once it has had all. Who
+    /// reads more slowly than the log grows would else never be done. Its gaps are not counted. Cancel-safe.
+    pub async fn at_hand(&mut self, end: u64) -> Option<Signal> {
         loop {
             match self.step() {
                 Progress::Heard(signal) => return Some(signal),
                 Progress::Live => return None,
+                // A log that was rolled back may end before that.
+                Progress::Behind(_)
+                    if self.cursor.sequence() >= end.min(*self.hub.head.borrow()) =>
+                {
+                    return None;
+                }
                 Progress::Behind(through) => {
                     if let Some(signal) = self.catch_up(through).await {
                         return Some(signal);
@@ -239,10 +245,10 @@ impl Reader {
             entry.sequence() > after && self.patterns.matches(&entry.event().message.feed)
         };
         let entries: Vec<_> = segment.entries.iter().filter(mine).cloned().collect();
-        self.cursor.passed(
-            segment.through,
-            entries.last().map(|entry| entry.position()),
-        );
+        // Also what was for others has been passed.
+        let last = segment.entries.last().map(|entry| entry.position());
+        let last = last.filter(|last| last.sequence() > after);
+        self.cursor.passed(segment.through, last);
         (!entries.is_empty()).then(|| self.heard(entries))
     }
 
@@ -346,4 +352,57 @@ impl Drop for Reader {
 fn reset(id: Position) -> Signal {
     let say = Say::Reset {};
     Signal::Notice(Notice { id, say })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Data;
+    use crate::hub::testing::{hub, publish};
+    use crate::hub::{Hub, Start};
+
+    /// More than the window has room for.
+    async fn publish_many(hub: &Hub, feed: &str) -> Position {
+        let mut last = Position::START;
+        for _ in 0..100 {
+            last = publish(hub, feed, Data::Bytes(vec![b'x'; 100].into())).await;
+        }
+        last
+    }
+
+    async fn reader(hub: &Hub, pattern: &str) -> Reader {
+        let patterns = Patterns::new(vec![pattern.parse().unwrap()], 1).unwrap();
+        let joined = hub.join(patterns, Start::First).await;
+        joined.unwrap().reader
+    }
+
+    #[tokio::test]
+    async fn what_is_at_hand_ends_where_the_log_ended_also_where_it_grows_faster_than_it_is_read() {
+        let hub = hub(100_000, 4 << 10).await;
+        publish_many(&hub, "a").await;
+        let mut reader = reader(&hub, "a").await;
+        let end = hub.head();
+        let mut heard = Vec::new();
+        while let Some(signal) = reader.at_hand(end).await {
+            let Signal::Events(events) = signal else {
+                panic!("nothing was lost");
+            };
+            heard.extend(events.iter().map(|event| event.position().sequence()));
+            publish_many(&hub, "a").await;
+            assert!(heard.len() < 1_000, "it has no end");
+        }
+        assert!(heard.len() as u64 >= end && reader.live_position().is_none());
+        assert_eq!(heard, (1..=heard.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_was_for_others_is_passed_also_where_it_is_read_from_the_log() {
+        let hub = hub(100_000, 4 << 10).await;
+        publish_many(&hub, "a.b").await;
+        let mut reader = reader(&hub, "*.c").await;
+        let end = hub.head();
+        publish_many(&hub, "a.b").await;
+        assert!(reader.at_hand(end).await.is_none());
+        assert!(reader.position().sequence() >= end && reader.position().has_check());
+    }
 }

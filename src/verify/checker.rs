@@ -107,6 +107,11 @@ impl Checker {
         self.last.map_or_else(String::new, |last| last.to_string())
     }
 
+    /// The sequence of that; 0 before the first.
+    pub(super) fn sequence(&self) -> u64 {
+        self.last.map_or(0, Position::sequence)
+    }
+
     /// Takes what the reader was told.
     pub(super) fn hear(&mut self, told: &Told) -> Heard {
         let id = told.id.parse::<Position>().ok();

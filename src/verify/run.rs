@@ -73,6 +73,13 @@ impl Run {
         self.shared.counts.progress()
     }
 
+    /// The sequence that every reader has come to, or is beyond; 0 while one has been told nothing.
+    pub fn sequence(&self) -> u64 {
+        let readers = self.shared.readers.iter();
+        let come_to = readers.map(|account| account.checker.lock().sequence());
+        come_to.min().unwrap_or(0)
+    }
+
     /// All of its feeds, as a pattern.
     pub fn feeds(&self) -> String {
         format!(

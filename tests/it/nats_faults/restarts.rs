@@ -57,7 +57,11 @@ async fn killed_and_rolled_back_it_has_its_readers_reset(version: Version) {
     copy_folder(&nats.store(), older.path());
     nats.thaw();
     goes_on(&run).await;
-    goes_on(&run).await;
+    let copied = replicas.iter().map(|replica| replica.hub().head()).max();
+    until(&run, "all to be beyond the copy", |_| {
+        Some(run.sequence()) > copied
+    })
+    .await;
     restore(&mut nats, older.path());
     until(&run, "all to be reset", |now| now.resets >= READERS).await;
     goes_on(&run).await;
