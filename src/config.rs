@@ -278,7 +278,8 @@ pub struct LimitSettings {
     #[arg(long, env = "TIDINGS_MAX_HTTP2_STREAMS", value_name = "N", default_value_t = 250, value_parser = value_parser!(u32).range(1..=100_000))]
     pub max_http2_streams: u32,
 
-    /// How long a client may take for the head of a request, in seconds; then its connection is closed.
+    /// How long a client may take for the head of a request, and leave a connection without any, in seconds; then it is
+    /// closed.
     #[arg(long = "head-timeout", env = "TIDINGS_HEAD_TIMEOUT", value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u16).range(1..=3600))]
     pub head_timeout_seconds: u16,
 

@@ -13,6 +13,7 @@ mod examples;
 mod explain;
 mod handoff;
 mod health;
+mod idle;
 mod index;
 mod line;
 mod negotiate;

@@ -1,5 +1,7 @@
 //! The end of all that a subject has open, on every replica.
 
+use crate::auth::jwt::{LEEWAY, MAX_TOKEN_BYTES};
+use crate::auth::revoked::LONGEST;
 use crate::auth::{Revocation, Revoked};
 use crate::clients::Seats;
 use crate::hub::Shards;
@@ -60,6 +62,21 @@ impl Order {
             seconds: time.as_secs(),
         }
     }
+
+    /// What is to be remembered. Whoever may publish to the subject of the replicas can send any number: what is later than
+    /// our clock and its leeway, or longer than may be, is taken for just that.
+    fn revocation(&self) -> Revocation {
+        let now = SystemTime::now();
+        let latest = now + LEEWAY;
+        // Whole seconds are all that most tokens say.
+        let at = UNIX_EPOCH
+            .checked_add(Duration::from_secs(self.at))
+            .and_then(|at| at.checked_add(Duration::from_millis(999)));
+        Revocation {
+            at: at.map_or(latest, |at| at.min(latest)),
+            until: now + Duration::from_secs(self.seconds).min(LONGEST),
+        }
+    }
 }
 
 impl Revoker {
@@ -80,12 +97,8 @@ impl Revoker {
 
     /// Does it on this replica.
     pub fn here(&self, order: &Order) -> Done {
-        let at = UNIX_EPOCH + Duration::from_secs(order.at);
-        // Whole seconds are all that most tokens say.
-        let at = at + Duration::from_millis(999);
-        let until = SystemTime::now() + Duration::from_secs(order.seconds);
         // Before their connections end: who comes back at once is refused.
-        let refused = self.revoked.add(&order.subject, Revocation { at, until });
+        let refused = self.revoked.add(&order.subject, order.revocation());
         let ended = self.end(&order.subject);
         tracing::info!(ended, "the connections of a subject were told to end");
         Done {
@@ -114,6 +127,14 @@ impl Revoker {
         let order: Order = serde_json::from_slice(text)
             .inspect_err(|error| tracing::warn!(%error, "another replica says what is not understood here; is its version newer?"))
             .ok()?;
+        // No credentials have room for it, and each that is remembered takes its room.
+        if order.subject.len() > MAX_TOKEN_BYTES {
+            tracing::warn!(
+                bytes = order.subject.len(),
+                "another replica says a subject that is none"
+            );
+            return None;
+        }
         let done = serde_json::to_vec(&self.here(&order));
         Some(done.expect("strings and numbers are JSON").into())
     }

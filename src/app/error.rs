@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 pub enum StartError {
     /// An address that others can reach, with nothing said to be meant for them.
     #[error(
-        "refusing to listen on {0}, which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
+        "refusing to listen on {0} (--listen), which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or what is meant for everyone, with --anonymous-subscribe PATTERN and --anonymous-publish PATTERN, or listen on 127.0.0.1"
     )]
     Exposed(SocketAddr),
     /// The same of the listener for operators.

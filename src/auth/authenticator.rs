@@ -218,13 +218,21 @@ impl Authenticator {
                     return Err(Unauthorized::WrongKind("sub"));
                 }
                 self.check_revoked(subject.as_deref(), token.issued)?;
-                Ok(Caller::known(
-                    subject.as_deref(),
-                    grants,
-                    Some(token.expires),
-                ))
+                let caller = Caller::known(subject.as_deref(), grants, Some(token.expires));
+                Ok(caller.issued_at(token.issued))
             }
             tokens => Err(Unauthorized::Unknown(tokens.is_some())),
+        }
+    }
+
+    /// Whether a caller whom it has let in would be let in still: his subject may have been revoked since, or his API
+    /// key be one that those do not take who let in `now`.
+    pub fn still(&self, now: &Self, caller: &Caller) -> Result<(), Unauthorized> {
+        self.check_revoked(caller.subject(), caller.issued())?;
+        let is_his = |name: &String| Some(name.as_str()) == caller.subject();
+        match caller.is_backend() && self.gone(now).iter().any(is_his) {
+            true => Err(Unauthorized::Unknown(now.tokens.is_some())),
+            false => Ok(()),
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Caller {
     grants: Arc<Grants>,
     /// When what he has shown of himself ends.
     expires: Option<SystemTime>,
+    /// When it was issued, where that is known.
+    issued: Option<SystemTime>,
     /// Whether he has shown nothing where credentials are taken.
     may_show: bool,
     /// Whether he may do as much as he likes of what he may do.
@@ -65,6 +67,7 @@ impl Caller {
             who: Who::Local,
             grants: Arc::default(),
             expires: None,
+            issued: None,
             may_show: false,
             is_backend: false,
         }
@@ -76,6 +79,7 @@ impl Caller {
             who: Who::Anonymous,
             grants: Arc::new(grants),
             expires: None,
+            issued: None,
             may_show: false,
             is_backend: false,
         }
@@ -104,9 +108,16 @@ impl Caller {
             who: Who::Known(subject.map(Arc::from)),
             grants: Arc::new(grants),
             expires,
+            issued: None,
             may_show: false,
             is_backend: false,
         }
+    }
+
+    /// The same by what was issued then.
+    #[must_use]
+    pub fn issued_at(self, issued: Option<SystemTime>) -> Self {
+        Self { issued, ..self }
     }
 
     /// Whose doing it is what he does, from this address; nobody's where he may do as much as he likes.
@@ -139,6 +150,16 @@ impl Caller {
     /// From when on he is not known any more: the token's `exp` and the leeway. `None` for never.
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires
+    }
+
+    /// When his token was issued, where it says so.
+    pub fn issued(&self) -> Option<SystemTime> {
+        self.issued
+    }
+
+    /// Whether he has shown an API key.
+    pub fn is_backend(&self) -> bool {
+        self.is_backend
     }
 
     /// Whether he may read all of the patterns. One grant has to cover the whole of a pattern: `a.>` covers `a.*`, and

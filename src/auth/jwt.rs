@@ -66,7 +66,7 @@ impl Verifier {
             (claims, _) => claims?,
         };
         let expires = self.expected.check(&claims, SystemTime::now())?;
-        let issued = seconds(&claims, "iat").ok().flatten();
+        let issued = seconds(&claims, "iat")?;
         let issued = issued.map(|seconds| UNIX_EPOCH + Duration::from_secs_f64(seconds));
         Ok(Shown {
             claims,
@@ -184,6 +184,10 @@ impl Expected {
         let early = seconds(claims, "nbf")?.unwrap_or(0.0) - now;
         if early > LEEWAY.as_secs_f64() {
             return Err(Unauthorized::Early(early.ceil() as u64));
+        }
+        let ahead = seconds(claims, "iat")?.unwrap_or(0.0) - now;
+        if ahead > LEEWAY.as_secs_f64() {
+            return Err(Unauthorized::Issued(ahead.ceil() as u64));
         }
         if claims.get("sub").is_some_and(|sub| !sub.is_string()) {
             return Err(Unauthorized::WrongKind("sub"));

@@ -22,11 +22,20 @@ impl Secret {
     /// What a file holds, without the line end that editors and `echo` leave. It has to be text, not empty, and at most a
     /// MiB.
     pub fn read(path: &Path) -> Result<Self, UnreadableFile> {
+        Self::of(path, read_file(path)?)
+    }
+
+    /// The same of what need not be a file that can be read again, such as a pipe: `--token-file <(…)`.
+    pub fn read_once(path: &Path) -> Result<Self, UnreadableFile> {
+        Self::of(path, read_any(path)?)
+    }
+
+    fn of(path: &Path, bytes: Vec<u8>) -> Result<Self, UnreadableFile> {
         let unreadable = |reason: &str| UnreadableFile {
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
-        let text = String::from_utf8(read_file(path)?)
+        let text = String::from_utf8(bytes)
             .map_err(|_| unreadable("it is no text; binary secrets are written as `base64:…`"))?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -37,8 +46,20 @@ impl Secret {
     }
 }
 
-/// What a file holds, at most a MiB.
+/// What a file holds, at most a MiB. It is to be read again while the server runs, so it has to be a regular one: a pipe
+/// would have the server wait for whoever writes to it.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
+    let other = std::fs::metadata(path).is_ok_and(|about| !about.is_file());
+    match other {
+        true => Err(UnreadableFile {
+            path: path.to_owned(),
+            reason: "it is no regular file".to_owned(),
+        }),
+        false => read_any(path),
+    }
+}
+
+fn read_any(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
     let unreadable = |reason: String| UnreadableFile {
         path: path.to_owned(),
         reason,

@@ -39,6 +39,11 @@ pub enum Unauthorized {
     /// Before its `nbf`, by so many seconds.
     #[error("the token is not valid before {0} s from now")]
     Early(u64),
+    /// Issued in so many seconds, by an issuer whose clock is wrong, or ours: it would outlive a revocation.
+    #[error(
+        "the token's `iat` is {0} s from now: the clock of its issuer or of this server is wrong"
+    )]
+    Issued(u64),
     /// Another issuer's.
     #[error("the token's claim `iss` is not an issuer whose tokens are taken here (--jwt-issuer)")]
     Issuer,
@@ -70,7 +75,7 @@ impl Unauthorized {
             Self::Signature => "signature",
             Self::NoClaim(_) | Self::WrongKind(_) | Self::Permissions(_) => "claims",
             Self::Expired(_) => "expired",
-            Self::Early(_) => "early",
+            Self::Early(_) | Self::Issued(_) => "early",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Revoked => "revoked",

@@ -68,6 +68,24 @@ pub(super) fn changed<'a>(before: &[Told], now: &'a [Told]) -> Vec<&'a str> {
     changed.map(|(_, now)| &*now.name).collect()
 }
 
+/// An error, and where those of the options that it names were given that are none of the command line.
+pub(super) fn with_places(error: &impl fmt::Display, told: &[Told]) -> String {
+    let text = error.to_string();
+    let is_sign = |sign: char| !sign.is_ascii_alphanumeric() && sign != '-';
+    let is_named = |one: &&Told| {
+        let mut words = text.split(is_sign);
+        words.any(|word| word.strip_prefix("--") == Some(&one.name))
+    };
+    let places = told.iter().filter(is_named).filter_map(|one| {
+        let place = one.elsewhere()?;
+        Some(format!("--{}: {place}", one.name))
+    });
+    match places.collect::<Vec<_>>().join(", ") {
+        places if places.is_empty() => text,
+        places => format!("{text} ({places})"),
+    }
+}
+
 impl Told {
     /// As it was given.
     pub(super) fn values(&self) -> impl Iterator<Item = &OsString> {
@@ -77,6 +95,15 @@ impl Told {
     /// Whether it is secret, and in the file of settings.
     pub(super) fn is_secret_in_file(&self) -> bool {
         self.is_secret && self.source.contains(':')
+    }
+
+    /// Where it was given, unless that was the command line or nowhere.
+    fn elsewhere(&self) -> Option<&str> {
+        let is_plain = matches!(
+            self.source.as_str(),
+            "command line" | "default" | "not given"
+        );
+        (!is_plain).then_some(&self.source)
     }
 
     /// A line of `tidings config`.

@@ -5,7 +5,7 @@ mod log;
 mod machine;
 mod round_trip;
 
-use super::config::Told;
+use super::config::{Told, with_places};
 use super::remote::{Remote, parse_url};
 use super::{Serve, printable};
 use crate::app::check;
@@ -125,7 +125,7 @@ impl Doctor {
         let mut all = machine::look(settings).await;
         all.push(match check(settings) {
             Ok(()) => Finding::ok("the settings go together"),
-            Err(error) => Finding::fail(error.to_string(), ""),
+            Err(error) => Finding::fail(with_places(&error, told), ""),
         });
         all.extend(files::secrets(told));
         all.extend(settings.data.folder.as_deref().map(files::data));

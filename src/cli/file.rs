@@ -92,10 +92,11 @@ impl Source<'_> {
         })?;
         let arguments = self.arguments(option, name, value).map_err(|wrong| {
             let place = self.place(wrong.span);
-            // What is secret is not shown, nor what may have a secret in it.
-            let value = match (option.is_hide_env_values_set(), wrong.value) {
-                (false, Some(value)) => format!("{name} = {}", value.trim()),
-                _ => name.to_owned(),
+            // What is secret is not shown, nor what may have a secret in it, as before the `@` of a URL.
+            let is_secret = |value: &String| option.is_hide_env_values_set() || value.contains('@');
+            let value = match wrong.value.filter(|value| !is_secret(value)) {
+                Some(value) => format!("{name} = {}", value.trim()),
+                None => name.to_owned(),
             };
             format!("{place}: {value}: {}", wrong.reason)
         })?;
@@ -112,6 +113,7 @@ impl Source<'_> {
         options.find(|one| one.get_long() == Some(name) && name != "config")
     }
 
+    /// What is like no setting is not quoted: it may be a secret in the wrong place.
     fn unknown(&self, name: &str, item: &Item) -> String {
         let known = self.options.get_opts().filter_map(Arg::get_long);
         let known: Vec<String> = known.map(str::to_owned).collect();
@@ -119,14 +121,13 @@ impl Source<'_> {
             true => "; keys are the options' long names, without tables",
             false => "",
         };
-        let shown = name.escape_debug();
         let dashed = name.to_ascii_lowercase().replace('_', "-");
         let dashed = dashed.strip_prefix("tidings-").unwrap_or(&dashed);
         match nearest(dashed, &known).filter(|_| name != "config") {
             Some(meant) if !item.is_table_like() => {
-                format!("{shown} is no setting; is {meant} meant?")
+                format!("{} is no setting; is {meant} meant?", name.escape_debug())
             }
-            _ => format!("{shown} is no setting{table}; `tidings --help` has all of them"),
+            _ => format!("the key is no setting{table}; `tidings --help` has all of them"),
         }
     }
 
@@ -274,11 +275,11 @@ mod tests {
             ),
             (
                 "colour = 1",
-                "t.toml:1: colour is no setting; `tidings --help` has all of them",
+                "t.toml:1: the key is no setting; `tidings --help` has all of them",
             ),
             (
                 "config = 'x'",
-                "t.toml:1: config is no setting; `tidings --help` has all of them",
+                "t.toml:1: the key is no setting; `tidings --help` has all of them",
             ),
             (
                 "\n[nats]\nstream = 'S'",
@@ -286,7 +287,7 @@ mod tests {
             ),
             (
                 "[server]\nlisten = 'S'",
-                "t.toml:1: server is no setting; keys are the options' long names, without tables; `tidings --help` has all of them",
+                "t.toml:1: the key is no setting; keys are the options' long names, without tables; `tidings --help` has all of them",
             ),
             ("retry = 20\nretry = 30", "t.toml:2: duplicate key"),
         ] {
@@ -310,6 +311,11 @@ mod tests {
             "nats-token = 'hunter2",
             "nats-token = hunter2",
             "jwt-key = 'hunter2' 'hunter2'",
+            "hunter2 = 1",
+            "'jwt-key=hunter2' = 1",
+            "[hunter2]",
+            "allow-origin = 'http://u:hunter2@h'",
+            "trusted-proxies = ['u:hunter2@h']",
         ] {
             let error = read_text(text).err().expect(text);
             assert!(error.starts_with("t.toml:1: "), "{error}");

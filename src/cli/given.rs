@@ -117,7 +117,10 @@ fn seemly(mut error: Error, command: &Command, arguments: &[OsString]) -> Error 
     let options: Vec<&Arg> = commands
         .flat_map(|one| one.get_opts().filter(is_it))
         .collect();
-    if options.iter().any(|option| option.is_hide_env_values_set()) {
+    // A URL may have a password before its `@`.
+    let value = error.get(ContextKind::InvalidValue);
+    let is_user = matches!(value, Some(ContextValue::String(value)) if value.contains('@'));
+    if is_user || options.iter().any(|option| option.is_hide_env_values_set()) {
         error.insert(
             ContextKind::InvalidValue,
             ContextValue::String("…".to_owned()),

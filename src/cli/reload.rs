@@ -1,6 +1,6 @@
 //! The settings read again, while a server runs.
 
-use super::config::{Told, changed};
+use super::config::{Told, changed, with_places};
 use super::{Cli, Given};
 use crate::app::{RELOADABLE, Reload};
 use sd_notify::NotifyState;
@@ -48,7 +48,8 @@ impl Reloader {
         let read = read?;
         let told = read.given.told.clone();
         if let Some(serve) = read.into_serve() {
-            self.reload.apply(&serve.settings)?;
+            let applied = self.reload.apply(&serve.settings);
+            applied.map_err(|error| anyhow::Error::msg(with_places(&error, &told)))?;
             (self.set_filter)(&serve.log)?;
         }
         Ok(told)

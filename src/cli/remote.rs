@@ -83,7 +83,7 @@ impl Remote {
             client = client.no_proxy();
         }
         let token = match (&self.token, &self.token_file) {
-            (None, Some(path)) => Some(Secret::read(path)?),
+            (None, Some(path)) => Some(Secret::read_once(path)?),
             (token, _) => token.clone(),
         };
         if let Some(token) = &token {

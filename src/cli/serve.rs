@@ -1,5 +1,6 @@
 //! `tidings serve`.
 
+use super::config::with_places;
 use super::reload::{Reloader, SetFilter, tell_init};
 use super::{Cli, Given, LogFormat, Serve, environment};
 use crate::app::{App, Shutdown, StartError};
@@ -26,10 +27,13 @@ pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> 
     let folder = serve.settings.data.folder.clone();
     let app = match App::bind(serve.settings) {
         Ok(app) => app,
-        Err(StartError::Log(error)) => return Ok(wrong(&error)),
-        Err(StartError::Auth(error)) => return Ok(wrong(&error)),
-        Err(StartError::Tls(error)) => return Ok(wrong(&error)),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let text = with_places(&error, &given.told);
+            return match error {
+                StartError::Log(_) | StartError::Auth(_) | StartError::Tls(_) => Ok(wrong(&text)),
+                _ => Err(anyhow::Error::msg(text)),
+            };
+        }
     };
     // Before anyone is told that it is there.
     let mut signals = Signals::new()?;
@@ -116,8 +120,8 @@ pub(super) fn parse_filter(text: &str) -> Result<String, String> {
 
 /// A setting that can't be right, found where it is used: as wrong as one that does not parse.
 #[allow(clippy::print_stderr)] // what a shell user sees
-fn wrong(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("tidings: {error}");
+fn wrong(text: &str) -> ExitCode {
+    eprintln!("tidings: {text}");
     ExitCode::from(2)
 }
 

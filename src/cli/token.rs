@@ -164,7 +164,7 @@ impl Token {
     fn secret(&self) -> anyhow::Result<Secret> {
         match (&self.jwt_key, &self.jwt_key_file) {
             (Some(secret), _) => Ok(secret.clone()),
-            (None, Some(path)) => Ok(Secret::read(path)?),
+            (None, Some(path)) => Ok(Secret::read_once(path)?),
             (None, None) => bail!(
                 "there is no secret to sign with: give --jwt-key-file or TIDINGS_JWT_KEY, or make a key with --api-key"
             ),

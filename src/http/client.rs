@@ -3,7 +3,7 @@
 use super::Service;
 use super::problem::Problem;
 use super::server::Peer;
-use crate::auth::Caller;
+use crate::auth::{Caller, Unauthorized};
 use crate::clients::{Account, Address, Full, Left, Over, Rates, Seat};
 use axum::extract::FromRequestParts;
 use http::header::HeaderName;
@@ -46,15 +46,28 @@ impl FromRequestParts<Service> for Client {
 }
 
 impl Client {
-    /// A seat for a stream, a poll or a WebSocket.
-    pub(super) fn seat(self, service: &Service, caller: &Caller) -> Result<Seat, Full> {
-        service.seats.take(self.address, caller.subject())
+    /// A seat for a stream or a poll.
+    pub(super) fn seat(self, service: &Service, caller: &Caller) -> Result<Seat, NoSeat> {
+        let seat = service.seats.take(self.address, caller.subject())?;
+        let now = service.renewing.read().clone();
+        service.credentials.still(&now, caller)?;
+        Ok(seat)
     }
 
     /// Whose doing it is what a caller does from here.
     pub(super) fn account(self, caller: &Caller) -> Option<Account> {
         caller.account(self.address)
     }
+}
+
+/// Why there is no seat.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoSeat {
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// What was shown has been revoked since it was looked at.
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
 }
 
 impl From<Full> for Problem {

@@ -116,11 +116,19 @@ impl Credentials {
     /// Who shows this, or nothing.
     pub(super) async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
         let caller = self.authenticator.caller(shown).await;
-        if let Err(error) = &caller {
-            let reason = error.label();
-            self.refused.get_or_create(&Reason { reason }).inc();
-        }
-        caller
+        caller.inspect_err(|error| self.count(error))
+    }
+
+    /// Whether a caller whom these have let in would be let in still, by those that hold `now`: to be asked once his
+    /// connection can be found by whoever ends those of his subject.
+    pub(super) fn still(&self, now: &Self, caller: &Caller) -> Result<(), Unauthorized> {
+        let still = self.authenticator.still(&now.authenticator, caller);
+        still.inspect_err(|error| self.count(error))
+    }
+
+    fn count(&self, error: &Unauthorized) {
+        let reason = error.label();
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// What a request shows. A cookie is taken where no page of elsewhere can have had it sent; for what is `safe` that

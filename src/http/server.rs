@@ -1,6 +1,7 @@
 //! The listener: accepts connections, and ends them in good order.
 
 use super::handoff::{Slot, Socket};
+use super::idle::Idle;
 use super::no_tls;
 use super::problem::Problem;
 use super::stall::Stall;
@@ -10,15 +11,16 @@ use crate::clients::{Address, Full, Permit, Proxies, Seat, Seats};
 use crate::metrics::{Connections, Fate};
 use axum::Router;
 use axum::response::Response;
+use futures::future::{BoxFuture, Either};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use parking_lot::RwLock;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -152,7 +154,6 @@ impl Server {
         router: Arc<RwLock<Router>>,
         mut drain: watch::Receiver<Drain>,
     ) {
-        let graceful = GracefulShutdown::new();
         let serving = Arc::new(Serving {
             builder: builder(&self.bounds),
             router,
@@ -165,16 +166,11 @@ impl Server {
                 accepted = self.accept() => accepted,
                 _ = drain.wait_for(|drain| *drain != Drain::No) => break,
             };
-            tokio::spawn(
-                serving
-                    .clone()
-                    .connection(stream, peer, permit, graceful.watcher()),
-            );
+            tokio::spawn(serving.clone().connection(stream, peer, permit));
         }
         drop(self.listener);
-        graceful.shutdown().await;
-        // Those that shards or WebSockets have taken have their places still. Who waits for all places takes those that
-        // are free, and then nobody could tell how many are open.
+        // Each has its place until it ends, also those that shards or WebSockets have taken. Who waits for all places
+        // takes those that are free, and then nobody could tell how many are open.
         while self.connections.open() > 0 {
             tokio::time::sleep(LOOK).await;
         }
@@ -268,13 +264,7 @@ fn refuse(socket: &TcpStream, full: &Full) {
 }
 
 impl Serving {
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: Peer,
-        permit: Permit,
-        graceful: Watcher,
-    ) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
         let deadline = Instant::now() + self.bounds.head_timeout;
         let slot = Slot::default();
         let fate = slot.fate();
@@ -295,26 +285,45 @@ impl Serving {
                 Accepted::Nothing => return,
             },
         };
+        let idle = Idle::default();
         let service = Routes {
             router,
             peer,
             fate,
             slot,
             cut: cut.clone(),
+            idle: idle.clone(),
         };
         let connection = self
             .builder
             .serve_connection_with_upgrades(TokioIo::new(transport), service);
-        let mut over = self.drain.clone();
-        // One that breaks is the client's business, and one whose socket a shard has taken ends like that too: nothing
-        // is lost by either.
-        tokio::select! {
-            ended = graceful.watch(connection.into_owned()) => if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended");
-            },
-            () = cut.wanted() => tracing::debug!("a connection was cut off"),
-            // An error is the server gone, which means the same.
-            _ = over.wait_for(|drain| *drain == Drain::Over) => {}
+        let (mut drain, mut over) = (self.drain.clone(), self.drain.clone());
+        let mut connection = pin!(connection);
+        let mut leaving = pin!(async {
+            // An error is the server gone, which means the same; likewise below.
+            tokio::select! {
+                _ = drain.wait_for(|drain| *drain != Drain::No) => {}
+                () = idle.over(self.bounds.head_timeout) => {}
+            }
+        });
+        let mut leaves = false;
+        loop {
+            tokio::select! {
+                // One that breaks is the client's business, and one whose socket a shard has taken ends like that too:
+                // nothing is lost by either.
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended");
+                    }
+                    break;
+                }
+                () = leaving.as_mut(), if !leaves => {
+                    connection.as_mut().graceful_shutdown();
+                    leaves = true;
+                }
+                () = cut.wanted() => break tracing::debug!("a connection was cut off"),
+                _ = over.wait_for(|drain| *drain == Drain::Over) => break,
+            }
         }
     }
 
@@ -338,25 +347,33 @@ struct Routes {
     /// `None` where the socket is of no use without what is around it.
     slot: Option<Slot>,
     cut: Cut,
+    idle: Idle,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Routes {
     type Response = Response;
     type Error = Infallible;
-    type Future = Oneshot<Router, Request<Incoming>>;
+    type Future = Either<
+        Oneshot<Router, Request<Incoming>>,
+        BoxFuture<'static, Result<Response, Infallible>>,
+    >;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         // HTTP/1.0 has no chunks, and HTTP/2 shares its socket: they keep theirs.
         if let (Version::HTTP_11, Some(slot)) = (request.version(), &self.slot) {
             request.extensions_mut().insert(slot.clone());
         }
-        if request.version() < Version::HTTP_2 {
-            request.extensions_mut().insert(self.fate.clone());
-            request.extensions_mut().insert(self.cut.clone());
-        }
         request.extensions_mut().insert(self.peer);
         let router = self.router.read().clone();
-        router.oneshot(request)
+        if request.version() < Version::HTTP_2 {
+            self.idle.is_bounded();
+            request.extensions_mut().insert(self.fate.clone());
+            request.extensions_mut().insert(self.cut.clone());
+            return Either::Left(router.oneshot(request));
+        }
+        let busy = self.idle.request();
+        let answer = async { Ok(busy.until_sent(router.oneshot(request).await?)) };
+        Either::Right(Box::pin(answer))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::asked::{Answer, Asked};
 use super::client::Client;
+use super::client::NoSeat;
 use super::handoff::{self, Slot};
 use super::negotiate::Media;
 use super::poll;
@@ -92,11 +93,14 @@ async fn subscribe(
     let term = caller.expires().map(Term::new);
     let seat = match (way.client.seat(service, &caller), asked.answer) {
         (Ok(seat), _) => seat,
-        (Err(full), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
+        (Err(NoSeat::Unauthorized(error)), _) => return Err(error.into()),
+        (Err(NoSeat::Full(full)), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
             tracing::debug!(%full, "a reader was told to come back");
             return Ok(refuse(service, &asked, form, Closing::Limit));
         }
-        (Err(full), _) => return Ok(refused(Problem::from(full).into_response(), Closing::Limit)),
+        (Err(NoSeat::Full(full)), _) => {
+            return Ok(refused(Problem::from(full).into_response(), Closing::Limit));
+        }
     };
     let held = Held {
         seat,

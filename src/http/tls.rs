@@ -2,6 +2,7 @@
 
 use super::handoff::Socket;
 use super::transport::Transport;
+use crate::auth::secret::read_file;
 use crate::config::TlsSettings;
 use crate::metrics::{Reason, TlsCounters};
 use parking_lot::{Mutex, RwLock};
@@ -212,7 +213,7 @@ fn announce(not_after: Option<u64>, counters: &TlsCounters) {
 impl Files {
     fn read(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let read = |setting, path: &Path| {
-            std::fs::read(path).map_err(|error| wrong(setting, path, error.to_string()))
+            read_file(path).map_err(|error| wrong(setting, path, error.reason))
         };
         Ok(Self {
             cert: read("--tls-cert", cert)?,

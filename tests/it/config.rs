@@ -115,6 +115,39 @@ async fn a_wrong_setting_names_itself_its_place_and_what_would_be_right() {
     }
 }
 
+/// What is found only where the settings are used.
+#[tokio::test]
+async fn a_setting_that_can_not_be_used_names_its_place_too() {
+    for (text, line, name) in [
+        ("\nlisten = '0.0.0.0:0'", 2, "listen"),
+        ("jwt-key = 'hunter2'", 1, "jwt-key"),
+        ("api-key = 'hunter2:hunter2:publish=a'", 1, "api-key"),
+        ("\n\nnats = 'nats://u:hunter2@h:99999'", 3, "nats"),
+        (
+            "jwks-url = 'http://u:hunter2@h/k'\njwt-issuer = 'a'\njwt-audience = 'b'",
+            1,
+            "jwks-url",
+        ),
+        ("\ntls-cert = 'none'", 2, "tls-cert"),
+        ("tls-cert = '.'\ntls-key = '.'", 1, "tls-cert"),
+        (
+            "nats-user = 'u'\nnats = 'nats://h:1'\nnats-password-file = '/none'",
+            3,
+            "nats-password-file",
+        ),
+        ("publish-bytes = 1", 1, "publish-bytes"),
+    ] {
+        let settings = Settings::new(text);
+        let ended = Program::run(&["--config", &settings.path], b"").await;
+        let place = format!("--{name}: {}:{line}", settings.path);
+        assert!(ended.err.contains(&place), "{text}: {ended:?}");
+        assert!(!ended.err.contains("hunter2"), "{text}: {ended:?}");
+    }
+    let variables = [("TIDINGS_NATS", "http://h")];
+    let ended = Program::start_with(&[], &variables).end().await;
+    assert!(ended.err.contains("(--nats: TIDINGS_NATS)"), "{ended:?}");
+}
+
 #[tokio::test]
 async fn a_wrong_variable_is_named_and_a_secret_is_not_shown() {
     let variables = [("TIDINGS_RETRY", "1")];

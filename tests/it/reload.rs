@@ -157,6 +157,11 @@ async fn a_file_that_is_wrong_changes_nothing_and_says_why() {
         ),
         ("max-patterns = 6", "x:y:z", "keys: in line 1: ".to_owned()),
         (
+            "max-patterns = 6\njwt-key = 'short'",
+            &record,
+            format!("--jwt-key: {}:5", path.display()),
+        ),
+        (
             "max-patterns = 6\nmax-batch-bytes = 999999999",
             &record,
             "--publish-bytes 134217728".to_owned(),
@@ -182,7 +187,7 @@ async fn a_file_that_is_wrong_changes_nothing_and_says_why() {
     }
     assert!(
         server
-            .metric("tidings_config_reloads_total{outcome=\"refused\"} 5")
+            .metric("tidings_config_reloads_total{outcome=\"refused\"} 6")
             .await
     );
 }

@@ -8,6 +8,7 @@ use crate::sse::{Block, Stream};
 use crate::websocket::Client as Socket;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 async fn revoke(replica: &Replica, key: &str, subject: &str) -> Answer {
     let shown = bearer(key);
@@ -132,6 +133,71 @@ async fn credentials_of_before_are_refused_and_those_of_later_are_taken() {
     );
 }
 
+/// Each opens one after the other until one is refused, and the operator's word comes somewhere in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_opened_while_its_subject_is_revoked_ends_too() {
+    const ROUNDS: usize = 30;
+    let (key, record) = api_key("operator", "admin");
+    let most = [
+        "--api-key",
+        record.as_str(),
+        "--max-connections-per-subject",
+        "100000",
+    ];
+    let replica = Arc::new(guarded(&most).await);
+    for round in 0..ROUNDS {
+        let subject = format!("ann{round}");
+        let shown = bearer(&issued(&subject, -5));
+        let streams = (0..4).map(|_| tokio::spawn(open_streams(replica.clone(), shown.clone())));
+        let sockets = (0..2).map(|_| tokio::spawn(open_sockets(replica.clone(), shown.clone())));
+        let opening: Vec<_> = streams.chain(sockets).collect();
+        while replica.hub().usage().readers < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(revoke(&replica, &key, &subject).await.status, 200);
+        for one in opening {
+            within("all of a revoked subject to end", one)
+                .await
+                .expect("no panic");
+        }
+    }
+}
+
+/// Opens streams until one is refused, and waits until all have ended as they were revoked.
+async fn open_streams(replica: Arc<Replica>, shown: String) {
+    let (http, mut opened) = (Client::new(), Vec::new());
+    loop {
+        let request = http.get(replica.url("/feeds/a.>"));
+        let answer = request.header("Authorization", &shown).send().await;
+        let answer = answer.expect("an answer");
+        match answer.status().as_u16() {
+            200 => opened.push(answer),
+            status => break assert_eq!(status, 401),
+        }
+    }
+    for one in opened {
+        let text = one.text().await.expect("its end");
+        assert!(
+            text.ends_with("data: {\"reason\":\"revoked\"}\n\n"),
+            "{text}"
+        );
+    }
+}
+
+/// The same of WebSockets.
+async fn open_sockets(replica: Arc<Replica>, shown: String) {
+    let mut opened = Vec::new();
+    loop {
+        match Socket::open(&replica, &[("Authorization", &shown)]).await {
+            Ok(socket) => opened.push(socket),
+            Err(status) => break assert_eq!(status, 401),
+        }
+    }
+    for mut one in opened {
+        assert_eq!(one.close_code().await.0, Some(1008));
+    }
+}
+
 #[tokio::test]
 async fn it_takes_the_permission_and_says_what_is_wrong() {
     let (key, record) = api_key("operator", "admin");
@@ -198,6 +264,62 @@ async fn other_replicas_are_told_over_nats(version: Version) {
     }
 }
 
+async fn no_order_that_anybody_may_send_over_nats_keeps_a_replica_from_the_next(version: Version) {
+    let server = NatsServer::start(version);
+    let (_, record) = api_key("operator", "admin");
+    let replica = guarded(&["--nats", &server.url(), "--api-key", &record]).await;
+    let client = server.client().await;
+    let send = async |text: String| {
+        let to = "_TIDINGS.TIDINGS.replicas".to_owned();
+        client.request(to, text.into()).await
+    };
+    // It may not listen yet.
+    within("the replica to listen", async {
+        while send(json!({"subject": "nobody", "at": 0, "seconds": 0}).to_string())
+            .await
+            .is_err()
+        {}
+    })
+    .await;
+    for (subject, at, seconds) in [
+        ("ann", u64::MAX, u64::MAX),
+        ("bob", 0, u64::MAX),
+        ("eve", u64::MAX, 0),
+    ] {
+        let order = json!({"subject": subject, "at": at, "seconds": seconds});
+        let told = send(order.to_string()).await.expect("an answer");
+        let told: Value = serde_json::from_slice(&told.payload).expect("JSON");
+        assert_eq!(told["ended"], 0, "{told}");
+    }
+    for wrong in ["", "{", "[]", r#"{"subject":"ann","at":-1,"seconds":1}"#] {
+        client
+            .publish("_TIDINGS.TIDINGS.replicas", wrong.into())
+            .await
+            .expect("a client");
+    }
+    let huge = json!({"subject": "x".repeat(100_000), "at": 0, "seconds": 9});
+    client
+        .publish("_TIDINGS.TIDINGS.replicas", huge.to_string().into())
+        .await
+        .expect("a client");
+    let mut stream = stream(&replica, &Client::new(), &issued("joe", -5)).await;
+    let order = json!({"subject": "joe", "at": now(), "seconds": 60});
+    send(order.to_string()).await.expect("an answer");
+    assert!(is_revoked(&stream.event().await));
+    for (subject, status) in [("ann", 401), ("bob", 200), ("eve", 200), ("joe", 401)] {
+        let shown = bearer(&issued(subject, 0));
+        let headers = [
+            ("Accept", "application/json"),
+            ("Authorization", shown.as_str()),
+        ];
+        assert_eq!(
+            get(&replica, "/feeds/a.b", &headers).await.status,
+            status,
+            "{subject}"
+        );
+    }
+}
+
 async fn without_nats_it_is_done_here_and_said_that_others_do_not_know(version: Version) {
     let mut server = NatsServer::start(version);
     let url = server.url();
@@ -221,6 +343,7 @@ async fn without_nats_it_is_done_here_and_said_that_others_do_not_know(version: 
 
 on_both!(
     other_replicas_are_told_over_nats,
+    no_order_that_anybody_may_send_over_nats_keeps_a_replica_from_the_next,
     without_nats_it_is_done_here_and_said_that_others_do_not_know,
 );
 

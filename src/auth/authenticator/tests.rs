@@ -4,6 +4,7 @@ use crate::auth::key::Algorithm;
 use crate::auth::key::testing::*;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use serde_json::{Value, json};
+use std::time::{Duration, UNIX_EPOCH};
 
 #[derive(Parser)]
 struct Command {
@@ -339,7 +340,7 @@ async fn an_issuer_who_stays_keeps_his_keys_and_what_was_revoked_stays_so() {
         let next = before.renewed(&next, &Access::Nothing).unwrap();
         assert_eq!(Arc::ptr_eq(&keys(&before), &keys(&next)), stays);
         let now = SystemTime::now();
-        let until = now + std::time::Duration::from_secs(60);
+        let until = now + Duration::from_secs(60);
         let revocation = crate::auth::Revocation { at: now, until };
         before.revoked().add("ann", revocation).unwrap();
         assert!(next.revoked().holds("ann", None, now));
@@ -368,4 +369,49 @@ async fn api_keys_that_are_gone_or_may_do_something_else_are_named() {
     ]);
     assert_eq!(before.gone(&next), ["gone", "less", "two"]);
     assert!(before.gone(&before).is_empty());
+}
+
+#[tokio::test]
+async fn a_caller_is_let_in_still_until_his_subject_is_revoked_or_his_key_is_gone() {
+    let may = "admin".parse().unwrap();
+    let (secret, record) = ApiKey::generate("backend", may).unwrap();
+    let (key, record) = (secret.expose().to_owned(), record.to_string());
+    let tokens = ["--jwt-key", SECRET];
+    let before = authenticator(&[&tokens[..], &["--api-key", &record]].concat()).unwrap();
+    let seconds = |ago| {
+        let at = SystemTime::now() - Duration::from_secs(ago);
+        at.duration_since(UNIX_EPOCH).unwrap().as_secs()
+    };
+    let caller = async |shown: &str| before.caller(Some(shown)).await.unwrap();
+    let of = |ago| {
+        let claims = json!({"sub": "ann", "exp": seconds(0) + 60, "iat": seconds(ago)});
+        token(Algorithm::HS256, None, &claims)
+    };
+    let (ann, later, backend) = (
+        caller(&of(10)).await,
+        caller(&of(0)).await,
+        caller(&key).await,
+    );
+    for caller in [&ann, &later, &backend] {
+        assert_eq!(before.still(&before, caller), Ok(()));
+    }
+    let next = before
+        .renewed(&settings(&tokens), &Access::Nothing)
+        .unwrap();
+    assert_eq!(
+        before.still(&next, &backend),
+        Err(Unauthorized::Unknown(true))
+    );
+    assert_eq!(before.still(&next, &ann), Ok(()));
+    let now = SystemTime::now();
+    let revocation = crate::auth::Revocation {
+        at: now - Duration::from_secs(5),
+        until: now + Duration::from_secs(60),
+    };
+    for subject in ["ann", "backend"] {
+        next.revoked().add(subject, revocation).unwrap();
+    }
+    assert_eq!(before.still(&before, &ann), Err(Unauthorized::Revoked));
+    assert_eq!(before.still(&before, &later), Ok(()));
+    assert_eq!(before.still(&before, &backend), Err(Unauthorized::Revoked));
 }

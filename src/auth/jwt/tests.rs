@@ -298,6 +298,15 @@ fn times_are_taken_with_a_leeway_of_30_s_and_no_more() {
         at(json!({"exp": 1000, "nbf": 531}), 500.0),
         Err(Unauthorized::Early(31))
     );
+    assert!(at(json!({"exp": 1000, "iat": 530}), 500.0).is_ok());
+    assert_eq!(
+        at(json!({"exp": 1000, "iat": 531}), 500.0),
+        Err(Unauthorized::Issued(31))
+    );
+    assert_eq!(
+        at(json!({"exp": 1000, "iat": "now"}), 500.0),
+        Err(Unauthorized::WrongKind("iat"))
+    );
     assert!(at(json!({"exp": 1e300}), 500.0).is_ok());
     assert_eq!(
         at(json!({"sub": "x"}), 0.0),

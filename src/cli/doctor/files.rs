@@ -1,6 +1,7 @@
 //! Files: who can read those that are secret, and the folder of the log.
 
 use super::Finding;
+use crate::auth::secret::read_file;
 use crate::cli::Serve;
 use crate::cli::config::Told;
 use clap::{Args, Command};
@@ -33,10 +34,13 @@ pub(super) fn secrets(told: &[Told]) -> Vec<Finding> {
 
 fn secret(name: &str, path: &Path) -> Finding {
     let shown = path.display();
-    let looked = File::open(path).and_then(|file| file.metadata());
+    let looked = read_file(path).map_err(|error| error.reason).and_then(|_| {
+        let about = std::fs::metadata(path);
+        about.map_err(|error| error.to_string())
+    });
     match looked.map(|about| about.permissions()) {
-        Err(error) => Finding::fail(
-            format!("{shown} can't be read (--{name}): {error}"),
+        Err(reason) => Finding::fail(
+            format!("{shown} can't be read (--{name}): {reason}"),
             "let the user of the server read it",
         ),
         Ok(mode) if is_open(&mode) && !is_public_key(path) => Finding::warn(

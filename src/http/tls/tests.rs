@@ -88,3 +88,23 @@ fn one_file_without_the_other_is_an_error_and_neither_is_no_tls() {
         );
     }
 }
+
+/// Opening a pipe waits for whoever writes to it.
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, ONE);
+    let tls = open(&folder);
+    let before = current(&tls);
+    let key = folder.path().join("key");
+    std::fs::remove_file(&key).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&key).status();
+    assert!(made.unwrap().success());
+    tls.reload();
+    assert_eq!(tls.counters().reloads_failed.get(), 1);
+    assert!(Arc::ptr_eq(&before, &current(&tls)));
+    std::fs::remove_file(&key).unwrap();
+    write(&folder, OTHER);
+    tls.reload();
+    assert!(!Arc::ptr_eq(&before, &current(&tls)));
+}

@@ -61,12 +61,16 @@ impl Authority {
             }
         };
         let seats = &service.seats;
-        Ok(Self {
+        let authority = Self {
             client,
             _of_address: seats.take(client.address, None)?,
             of_subject: seats.take(None, who.subject())?,
             who,
-        })
+        };
+        if let Known::Caller(caller, _) = &authority.who {
+            credentials.still(&service.renewing.read(), caller)?;
+        }
+        Ok(authority)
     }
 
     /// His subject, if it is known.
@@ -124,6 +128,7 @@ impl Authority {
         if self.of_subject.subject() != caller.subject() {
             self.of_subject = service.seats.take(None, caller.subject())?;
         }
+        credentials.still(&service.renewing.read(), &caller)?;
         self.who = Known::new(caller);
         Ok(())
     }

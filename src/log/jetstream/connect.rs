@@ -238,14 +238,16 @@ fn identity(settings: &NatsSettings, embedded: Option<Identity>) -> Result<Ident
     let password = Word::of(&settings.password, &settings.password_file);
     match (settings.user.clone(), password) {
         (Some(name), Some(password)) => {
-            found.push(("--nats-user", Identity::User { name, password }));
+            let setting = password.setting("--nats-user", "--nats-password-file");
+            found.push((setting, Identity::User { name, password }));
         }
         (Some(_), None) => return Err(wrong("--nats-user", "it needs --nats-password too")),
         (None, Some(_)) => return Err(wrong("--nats-password", "it needs --nats-user too")),
         (None, None) => {}
     }
     if let Some(token) = Word::of(&settings.token, &settings.token_file) {
-        found.push(("--nats-token", Identity::Token(token)));
+        let setting = token.setting("--nats-token", "--nats-token-file");
+        found.push((setting, Identity::Token(token)));
     }
     if let Some(embedded) = embedded {
         found.push(("a user within --nats", embedded));
@@ -267,6 +269,14 @@ impl Word {
     fn of(given: &Option<Secret>, file: &Option<PathBuf>) -> Option<Self> {
         let file = file.clone().map(Self::File);
         given.clone().map(Self::Given).or(file)
+    }
+
+    /// Which setting it is of: `given`, or `file` where it is in one.
+    fn setting(&self, given: &'static str, file: &'static str) -> &'static str {
+        match self {
+            Self::Given(_) => given,
+            Self::File(_) => file,
+        }
     }
 
     fn read(&self) -> Result<String, String> {

@@ -4,7 +4,8 @@ mod frames;
 
 use super::{all_gone, start};
 use crate::connections::metrics;
-use crate::replica::within;
+use crate::replica::{Replica, within};
+use crate::sse::Stream;
 use frames::*;
 use std::iter::once;
 
@@ -148,6 +149,19 @@ async fn frames_that_ask_for_nothing_take_no_room() {
     ] {
         ends(End::Stands, again(&part, 100_000)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_over_which_nothing_is_asked_for_is_ended_and_one_with_a_stream_is_not() {
+    let replica = Replica::start(&["--head-timeout", "1"]).await;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().build();
+    let request = http2.expect("a client").get(replica.url("/feeds/a"));
+    let (mut stream, _) = Stream::begin(request).await;
+    let asked = get(0, "/livez");
+    let ends = futures::future::join(stay(replica.address, b""), stay(replica.address, &asked));
+    assert_eq!(ends.await, (End::GoAway(0), End::GoAway(0)));
+    replica.publish("a", "still here").await;
+    assert_eq!(stream.data(1).await, ["still here"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -130,6 +130,29 @@ pub(super) async fn attack(address: SocketAddr, parts: impl Iterator<Item = Vec<
     within("the end of an attack", both).await.0
 }
 
+/// Sends this, and then nothing but answers to pings: how the connection ends.
+pub(super) async fn stay(address: SocketAddr, request: &[u8]) -> End {
+    let connected = within("a connection", TcpStream::connect(address)).await;
+    let mut socket = connected.expect("a connection");
+    let bytes = [&opening(), request].concat();
+    socket.write_all(&bytes).await.expect("a server");
+    let mut end = End::Closed;
+    let staying = async {
+        while let Ok(frame) = Frame::read(&mut socket).await {
+            match frame.kind {
+                GOAWAY => end = End::GoAway(frame.code()),
+                PING if frame.flags != ACK => {
+                    let answer = self::frame(PING, ACK, 0, &frame.payload);
+                    socket.write_all(&answer).await.expect("a server");
+                }
+                _ => {}
+            }
+        }
+    };
+    within("the end of the connection", staying).await;
+    end
+}
+
 /// What comes of a request on stream 1: the head of its answer, or a reset; nothing where the connection is ended.
 pub(super) async fn answer(address: SocketAddr, request: &[u8]) -> Option<Frame> {
     let connected = within("a connection", TcpStream::connect(address)).await;
