@@ -3,8 +3,8 @@
 use crate::tools::program;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 /// The ports that the texts speak of.
 const PORTS: [&str; 6] = ["3000", "4222", "8080", "8081", "8082", "8088"];
@@ -124,11 +124,19 @@ pub(super) fn set_up(bin: &Path, place: &Place) {
             .fold(script.to_owned(), |script, (word, value)| {
                 script.replace(word, value)
             });
-        let path = bin.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
-        let may_run = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&path, may_run).expect("a script");
+        write(&bin.join(name), &format!("#!/bin/sh\n{script}\n"));
     }
+}
+
+/// Writes a script that can be run. Another process does it: a program that is open for writing can't be run, and what this
+/// one opens is open for a moment in all that other tests start meanwhile.
+fn write(path: &Path, script: &str) {
+    let written = Command::new("/bin/sh")
+        .args(["-c", "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\""])
+        .args([path.as_os_str(), script.as_ref()])
+        .status()
+        .expect("a shell");
+    assert!(written.success());
 }
 
 /// What a shell in this folder knows.

@@ -86,6 +86,8 @@ impl Terminal {
                 }
                 "^C" => {
                     self.interrupt().await;
+                    // Whatever it has said before.
+                    skips = true;
                     continue;
                 }
                 _ => {}
