@@ -32,6 +32,7 @@ mod conformance;
 mod connections;
 mod deploy;
 mod disk;
+mod docs;
 mod doctor;
 mod drain;
 mod exact;
