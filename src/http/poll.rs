@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const NEXT: HeaderName = HeaderName::from_static("tidings-next");
 /// The most bytes of events in one answer, unless a single one has more.
 const MAX_BYTES: usize = 8 << 20;
-/// How long the log may take to give what the window does not hold any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the log may take to give what the window does not hold any more: then the answer is what has been found until
+/// then, if only how far that was.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn answer(
     service: &Service,
@@ -170,6 +171,7 @@ impl Found {
     /// Takes all that is at hand up to the sequence `end`.
     async fn catch_up(&mut self, reader: &mut Reader, end: u64) -> Result<(), Closing> {
         let deadline = Instant::now() + PATIENCE;
+        let before = reader.position();
         while !self.full {
             match timeout_at(deadline, reader.at_hand(end)).await {
                 Ok(Some(signal)) => self.take(&signal)?,
@@ -177,8 +179,11 @@ impl Found {
                     self.next = reader.position().to_string();
                     return Ok(());
                 }
-                Err(_) if self.events.len() == 0 => return Err(Closing::Unavailable),
-                Err(_) => return Ok(()),
+                Err(_) if reader.position() == before => return Err(Closing::Unavailable),
+                Err(_) => {
+                    self.next = reader.position().to_string();
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -20,7 +20,8 @@ tidings.addEventListener("state", ({ detail }) => {
 });
 
 tidings.feed("chat.lobby", show, { last: 50, onGap: () => note("Some messages are lost."), onReset: () => said.replaceChildren() });
-tidings.feed("chat.presence", meet, { last: 100 });
+// A sign of life that is lost is followed by the next one.
+tidings.feed("chat.presence", meet, { last: 100, onGap: () => {}, onReset: () => seen.clear() });
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -33,6 +33,7 @@ mod connections;
 mod dependencies;
 mod deploy;
 mod disk;
+mod docs;
 mod doctor;
 mod drain;
 mod exact;

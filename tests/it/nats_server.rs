@@ -166,6 +166,11 @@ impl NatsServer {
         self.port = Some(port.unwrap_or_else(|| panic!("it did not start: {lines:#?}")));
     }
 
+    /// Other settings, from its next start on.
+    pub(crate) fn configure(&mut self, config: &str) {
+        config.clone_into(&mut self.config);
+    }
+
     /// Ends it in order.
     pub(crate) fn stop(&mut self) {
         self.signal("TERM");
