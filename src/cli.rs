@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_every_option_of_the_server_with_its_variable_and_default() {
-        let readme = include_str!("../README.md");
-        let rows: Vec<&str> = readme
+    fn the_table_has_every_option_of_the_server_with_its_variable_and_default() {
+        let settings = include_str!("../docs/settings.md");
+        let rows: Vec<&str> = settings
             .lines()
             .filter(|line| line.starts_with("| `--"))
             .collect();
