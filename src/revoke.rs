@@ -139,3 +139,18 @@ impl Revoker {
         Some(done.expect("strings and numbers are JSON").into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_replica_adds_to_an_order_is_passed_over() {
+        let order = Order::new("ann".to_owned(), Duration::from_secs(60));
+        let mut text = serde_json::to_value(&order).unwrap();
+        text["reason"] = "she has left".into();
+        assert_eq!(serde_json::from_value::<Order>(text).unwrap(), order);
+        let done = serde_json::from_str::<Done>(r#"{"replica":"r","ended":1,"polls":2}"#);
+        assert_eq!(done.unwrap().ended, 1);
+    }
+}

@@ -124,6 +124,19 @@ mod tests {
         assert_eq!(Position::before(8).to_string(), "7-000000");
     }
 
+    /// Replicas of two versions serve the same clients while one takes the other's place.
+    #[test]
+    fn an_event_has_the_same_id_in_every_version() {
+        for (sequence, nanos, id) in [
+            (1, 0, "1-5909bw"),
+            (48_213, 1_763_823_845_123_456_789, "48213-fwes91"),
+            (u64::MAX, u64::MAX, "18446744073709551615-ry3eqn"),
+        ] {
+            let position = Position::new(sequence, Timestamp::from_nanos(nanos));
+            assert_eq!(position.to_string(), id);
+        }
+    }
+
     #[test]
     fn an_id_has_one_text_alone() {
         for text in [

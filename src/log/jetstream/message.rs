@@ -364,6 +364,22 @@ mod tests {
         assert!(allowed("", &"orders.eu".parse().unwrap()));
     }
 
+    /// A newer replica's may be among them.
+    #[test]
+    fn headers_that_are_not_known_are_passed_over() {
+        let stored = Stored {
+            subject: "feeds.a",
+            payload: b"x",
+            sequence: 1,
+            time: Timestamp::from_nanos(1),
+        };
+        let known = (EVENT_TYPE, "created");
+        let alone = decoder().event(&stored, [known].into_iter());
+        let beside = [("Event-Colour", "red"), known, ("Tidings-New", "\u{7f}")];
+        assert_eq!(decoder().event(&stored, beside.into_iter()), alone);
+        assert!(alone.is_some_and(|event| event.message.kind.as_str() == "created"));
+    }
+
     fn decoder() -> Decoder {
         Decoder::new("feeds.".into(), 1000, Arc::default())
     }
