@@ -2,6 +2,7 @@
 //! and what is shown is there. [`block`] says what a fenced block may ask.
 
 mod block;
+mod errors;
 mod machine;
 mod reader;
 mod shown;
