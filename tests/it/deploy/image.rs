@@ -136,7 +136,8 @@ async fn the_image_serves_with_nothing_but_itself() {
     let unshare = program("TIDINGS_TEST_UNSHARE");
     let unshare = unshare.to_str().expect("text");
     let start = |arguments: &[&str]| Program::other(unshare, &[&within[..], arguments].concat());
-    let mut server = start(&["--listen", "127.0.0.1:0"]);
+    let open = ["--anonymous-subscribe", ">", "--anonymous-publish", ">"];
+    let mut server = start(&[&["--listen", "127.0.0.1:0"][..], &open].concat());
     let address = server.address().await;
     for host in ["127.0.0.1", "by-name"] {
         let url = format!("http://{host}:{}", address.port());
