@@ -16,6 +16,7 @@ mod token;
 mod verify;
 
 use crate::config::Settings;
+use crate::version::BUILD;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use config::Told;
@@ -43,7 +44,7 @@ line comes first, then the variables, then the file.";
 
 /// A notification service: events in over NATS or HTTP, out as Server-Sent Events, with exact resume.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(version = BUILD, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

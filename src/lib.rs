@@ -22,6 +22,7 @@
 //! | `http` | every route |
 //! | [`app`] | a whole replica |
 //! | [`verify`] | holds a deployment to its promise, from outside |
+//! | [`version`] | which program this is |
 //! | [`cli`] | the command line |
 //!
 //! Imports point one way: `event` ← `wire`, `log` ← `hub` ← `publish`, `http` ← `app` ← `cli`.
@@ -49,4 +50,5 @@ pub mod metrics;
 pub mod publish;
 pub mod revoke;
 pub mod verify;
+pub mod version;
 pub mod wire;

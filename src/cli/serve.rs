@@ -5,6 +5,7 @@ use super::reload::{Reloader, SetFilter, tell_init};
 use super::{Cli, Given, LogFormat, Serve, environment};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
+use crate::version::BUILD;
 use clap::CommandFactory;
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
@@ -129,7 +130,7 @@ fn wrong(text: &str) -> ExitCode {
 fn say_hello(app: &App, nats: &str, folder: Option<&Path>) -> anyhow::Result<()> {
     let address = app.local_addr()?;
     let log = app.hub().log();
-    println!("tidings {}", env!("CARGO_PKG_VERSION"));
+    println!("tidings {BUILD}");
     println!("log:       {} ({})", log.name(), log.promise());
     if !nats.is_empty() {
         println!("           connecting to {nats}");

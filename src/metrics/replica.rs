@@ -1,6 +1,7 @@
 //! Which replica this is.
 
 use super::Metrics;
+use crate::version::{COMMIT, VERSION};
 use prometheus_client::metrics::info::Info;
 
 impl Metrics {
@@ -10,9 +11,12 @@ impl Metrics {
         let info = Info::new(vec![("name", name.to_owned())]);
         self.registry
             .register("replica", "This replica, as `/explain` names it", info);
-        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        self.registry
-            .register("build", "The program that runs, by its version", build);
+        let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
+        self.registry.register(
+            "build",
+            "The program that runs, by its version and the commit that it was built from",
+            build,
+        );
         self
     }
 }

@@ -17,7 +17,7 @@ export async function refresh() {
   const status = await get("admin/status");
   const rates = since(status);
   show(curl("admin/status"));
-  say(byId("replica"), `${status.replica} · version ${status.version} · up ${span(status.uptime_seconds)} · log ${status.log.name}`);
+  say(byId("replica"), `${status.replica} · version ${status.version}${status.commit ? ` (${status.commit})` : ""} · up ${span(status.uptime_seconds)} · log ${status.log.name}`);
   say(byId("trouble"), status.reason ? `${status.status}: ${status.reason}` : "");
   byId("trouble").hidden = !status.reason;
   figures(status, rates);

@@ -4,6 +4,7 @@ mod health;
 mod publish;
 mod scripted;
 mod tail;
+mod version;
 
 use crate::program::Program;
 use crate::replica::Replica;

@@ -30,6 +30,7 @@ mod client;
 mod config;
 mod conformance;
 mod connections;
+mod dependencies;
 mod deploy;
 mod disk;
 mod docs;

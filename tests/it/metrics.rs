@@ -12,6 +12,7 @@ use crate::sse::Stream;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use tidings::version::{COMMIT, VERSION};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -69,10 +70,7 @@ async fn the_form_is_the_one_that_is_asked_for() {
     assert_eq!(open.header("content-type"), Some(kind));
     assert!(open.text.contains("\n# TYPE tidings_gaps counter\n"));
     assert!(open.text.ends_with("\n# EOF\n"));
-    let build = format!(
-        "tidings_build_info{{version=\"{}\"}} 1",
-        env!("CARGO_PKG_VERSION")
-    );
+    let build = format!("tidings_build_info{{version=\"{VERSION}\",commit=\"{COMMIT}\"}} 1");
     assert!(plain.text.contains(&build) && open.text.contains(&build));
     assert!(plain.text.contains("# TYPE tidings_build_info gauge\n"));
 }

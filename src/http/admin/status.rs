@@ -7,6 +7,7 @@ use crate::http::problem::Problem;
 use crate::http::{Params, Service};
 use crate::hub::ShardStats;
 use crate::log::{Bounds, ConnectionState, Log};
+use crate::version::{COMMIT, VERSION};
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Status<'a> {
     replica: &'a str,
     version: &'static str,
+    /// That it was built from, where that is known.
+    commit: Option<&'static str>,
     uptime_seconds: f64,
     /// As `/readyz` has it.
     #[serde(flatten)]
@@ -90,7 +93,8 @@ pub(super) async fn status(
     params.check(&[])?;
     Ok(json(&Status {
         replica: &service.replica,
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
+        commit: Some(COMMIT).filter(|commit| !commit.is_empty()),
         uptime_seconds: service.started.elapsed().as_secs_f64(),
         readiness: readiness(&service, false).1,
         log: log(&service).await,

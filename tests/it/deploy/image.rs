@@ -136,16 +136,30 @@ async fn the_image_serves_with_nothing_but_itself() {
     let unshare = program("TIDINGS_TEST_UNSHARE");
     let unshare = unshare.to_str().expect("text");
     let start = |arguments: &[&str]| Program::other(unshare, &[&within[..], arguments].concat());
-    let mut server = start(&["--listen", "127.0.0.1:0", "--anonymous-subscribe", ">"]);
+    let mut server = start(&["--listen", "127.0.0.1:0"]);
     let address = server.address().await;
     for host in ["127.0.0.1", "by-name"] {
         let url = format!("http://{host}:{}", address.port());
         let ended = start(&["health", "--url", &url]).end().await;
         assert_eq!(ended.code(), Some(0), "{ended:?}");
     }
+    let url = format!("http://{address}");
+    let published = start(&["publish", "a", "x", "--url", &url]).end().await;
+    let read = [
+        "tail", "a", "--after", "start", "--count", "1", "--url", &url,
+    ];
+    let read = start(&read).end().await;
+    assert_eq!(
+        (published.code(), read.code()),
+        (Some(0), Some(0)),
+        "{read:?}"
+    );
+    assert_eq!(
+        read.out,
+        format!("{}\ta\tmessage\tx\n", published.out.trim_end())
+    );
     server.signal("INT").await;
     assert_eq!(server.end().await.code(), Some(0));
-    let url = format!("http://{address}");
     let ended = start(&["health", "--url", &url]).end().await;
     assert_eq!(ended.code(), Some(1), "{ended:?}");
 }
