@@ -12,7 +12,7 @@ pub use admin::AdminSettings;
 pub use auth::AuthSettings;
 pub use clients::{ClientSettings, ForwardedHeader};
 pub use data::DataSettings;
-pub use nats::{CreateStream, NatsSettings, without_user};
+pub use nats::{CreateStream, NatsSettings, shown_url};
 pub use tls::TlsSettings;
 pub use websocket::WebSocketSettings;
 

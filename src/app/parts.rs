@@ -16,7 +16,8 @@ use std::sync::Arc;
 /// What an envelope takes at most beside its data: names, types and keys have their bounds.
 const ENVELOPE: usize = 16 << 10;
 
-/// What each client may have and do.
+/// What each client may have and do. Cloning it gives another handle.
+#[derive(Clone, Debug)]
 pub(super) struct Clients {
     pub(super) door: Door,
     pub(super) seats: Seats,
@@ -26,10 +27,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(settings: &ClientSettings) -> Self {
-        let limits = SeatLimits {
-            address: settings.max_connections_per_address,
-            subject: settings.max_connections_per_subject,
-        };
+        let limits = seat_limits(settings);
         let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header);
         Self {
             door: Door {
@@ -40,6 +38,24 @@ impl Clients {
             publish_rates: Rates::new(settings.publish_rate, settings.publish_burst),
             message_rates: Rates::new(settings.message_rate, settings.message_burst),
         }
+    }
+
+    /// Has others hold from now on; which proxies are trusted stays.
+    pub(super) fn set(&self, settings: &ClientSettings) {
+        let limits = seat_limits(settings);
+        self.door.seats.set(limits);
+        self.seats.set(limits);
+        let rates = &self.publish_rates;
+        rates.set(settings.publish_rate, settings.publish_burst);
+        let rates = &self.message_rates;
+        rates.set(settings.message_rate, settings.message_burst);
+    }
+}
+
+fn seat_limits(settings: &ClientSettings) -> SeatLimits {
+    SeatLimits {
+        address: settings.max_connections_per_address,
+        subject: settings.max_connections_per_subject,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::StartError;
 use super::access::{access, admin_access};
+use super::parts::Clients;
 use crate::config::Settings;
 use crate::http::{Service, router};
 use crate::metrics::Reloads;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The options that can change while a replica runs. What the files of keys among them hold is read again too.
-pub const RELOADABLE: [&str; 25] = [
+pub const RELOADABLE: [&str; 31] = [
     "allow-origin",
     "anonymous-publish",
     "anonymous-request",
@@ -33,10 +34,16 @@ pub const RELOADABLE: [&str; 25] = [
     "jwt-key-file",
     "jwt-query",
     "max-batch-bytes",
+    "max-connections-per-address",
+    "max-connections-per-subject",
     "max-outstanding",
     "max-patterns",
     "max-subscriptions",
+    "message-burst",
+    "message-rate",
     "ping",
+    "publish-burst",
+    "publish-rate",
     "request-timeout",
 ];
 
@@ -48,6 +55,7 @@ pub struct Reload(Arc<Shared>);
 struct Shared {
     /// What requests are answered with from now on.
     service: Mutex<Service>,
+    clients: Clients,
     routers: Routers,
     reloads: Reloads,
 }
@@ -62,9 +70,15 @@ pub(super) struct Routers {
 }
 
 impl Reload {
-    pub(super) fn new(service: Service, routers: Routers, reloads: Reloads) -> Self {
+    pub(super) fn new(
+        service: Service,
+        clients: Clients,
+        routers: Routers,
+        reloads: Reloads,
+    ) -> Self {
         Self(Arc::new(Shared {
             service: Mutex::new(service),
+            clients,
             routers,
             reloads,
         }))
@@ -113,6 +127,7 @@ impl Reload {
             request_timeout: Duration::from_secs(limits.request_timeout_seconds.into()),
             ..service.clone()
         };
+        self.0.clients.set(&settings.clients);
         let gone = service.credentials.gone(&credentials);
         *next.renewing.write() = credentials;
         *routers.router.write() = router(next.clone());

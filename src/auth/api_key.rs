@@ -165,6 +165,12 @@ impl ApiKeys {
         names
     }
 
+    /// Whether the next ones have all of this name, and with the same permissions.
+    pub fn stays(&self, next: &Self, name: &str) -> bool {
+        let mut its = self.0.iter().filter(|key| key.name == name);
+        its.all(|key| next.0.contains(key))
+    }
+
     /// The one whose key this is. Takes as long for a wrong one as for a right one, wherever they differ.
     pub fn find(&self, key: &str) -> Option<&ApiKey> {
         let hash: [u8; 32] = Sha256::digest(key).into();

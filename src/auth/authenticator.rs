@@ -9,13 +9,13 @@ use super::caller::Caller;
 use super::claims::Claims;
 use super::grants::{ClaimGrant, Grants, Permissions};
 use super::jwks::Jwks;
-use super::jwt::{Expected, MAX_TOKEN_BYTES, Verifier};
+use super::jwt::{Expected, LEEWAY, MAX_TOKEN_BYTES, Verifier};
 use super::key::{InvalidKey, Key};
 use super::revoked::Revoked;
 use super::secret::{Secret, UnreadableFile};
 use super::unauthorized::Unauthorized;
 use crate::config::AuthSettings;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,8 +41,13 @@ struct Granted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// A file can't be read.
-    #[error(transparent)]
-    File(#[from] UnreadableFile),
+    #[error("--{option}: {error}")]
+    File {
+        /// The option.
+        option: &'static str,
+        /// Why.
+        error: UnreadableFile,
+    },
     /// A key is none.
     #[error("the key of --{option}{} can't be used: {error}", shown(path))]
     Key {
@@ -225,14 +230,19 @@ impl Authenticator {
         }
     }
 
-    /// Whether a caller whom it has let in would be let in still: his subject may have been revoked since, or his API
-    /// key be one that those do not take who let in `now`.
+    /// Whether a caller whom it has let in would be let in still: his token may have run out since, his subject have been
+    /// revoked, or his API key be one that those do not take who let in `now`.
     pub fn still(&self, now: &Self, caller: &Caller) -> Result<(), Unauthorized> {
+        let since = |end| SystemTime::now().duration_since(end).ok();
+        if let Some(since) = caller.expires().and_then(since) {
+            return Err(Unauthorized::Expired((since + LEEWAY).as_secs()));
+        }
         self.check_revoked(caller.subject(), caller.issued())?;
-        let is_his = |name: &String| Some(name.as_str()) == caller.subject();
-        match caller.is_backend() && self.gone(now).iter().any(is_his) {
-            true => Err(Unauthorized::Unknown(now.tokens.is_some())),
-            false => Ok(()),
+        match caller.subject().filter(|_| caller.is_backend()) {
+            Some(name) if !self.api_keys.stays(&now.api_keys, name) => {
+                Err(Unauthorized::Unknown(now.tokens.is_some()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -313,7 +323,7 @@ fn keys(settings: &AuthSettings) -> Result<Vec<Key>, AuthError> {
         all.extend(keys_of(settings, "jwt-key", None, text)?);
     }
     for path in &settings.jwt_key_file {
-        let text = Secret::read(path)?;
+        let text = read("jwt-key-file", path)?;
         all.extend(keys_of(
             settings,
             "jwt-key-file",
@@ -322,6 +332,10 @@ fn keys(settings: &AuthSettings) -> Result<Vec<Key>, AuthError> {
         )?);
     }
     Ok(all)
+}
+
+fn read(option: &'static str, path: &Path) -> Result<Secret, AuthError> {
+    Secret::read(path).map_err(|error| AuthError::File { option, error })
 }
 
 fn keys_of(
@@ -365,7 +379,7 @@ fn api_keys(settings: &AuthSettings) -> Result<ApiKeys, AuthError> {
         all.push(key.map_err(wrong("api-key", None))?);
     }
     if let Some(path) = &settings.api_keys_file {
-        let text = Secret::read(path)?;
+        let text = read("api-keys-file", path)?;
         let keys = api_key::read_lines(text.expose());
         all.extend(keys.map_err(wrong("api-keys-file", Some(path.clone())))?);
     }

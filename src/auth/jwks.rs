@@ -10,7 +10,7 @@ mod tests;
 use super::authenticator::AuthError;
 use super::key::{Algorithm, Key, read_jwks};
 use super::unauthorized::Unauthorized;
-use crate::config::without_user;
+use crate::config::shown_url;
 use parking_lot::Mutex;
 use reqwest::{Client, Url, redirect};
 use std::net::IpAddr;
@@ -131,7 +131,7 @@ impl Jwks {
         let was_failing = held.is_failing;
         held.is_failing = fetched.is_err();
         let stale = held.keys.is_some();
-        let url = without_user(self.url.as_str());
+        let url = shown_url(self.url.as_str());
         match fetched {
             Ok(keys) => {
                 held.keys = Some((Arc::new(keys), Instant::now()));

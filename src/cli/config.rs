@@ -1,7 +1,7 @@
 //! `tidings config`: the settings of a server, what each is, and where it comes from.
 
 use super::given::{Places, how};
-use crate::config::without_user;
+use crate::config::shown_url;
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::fmt;
@@ -123,7 +123,7 @@ fn shown(option: &Arg, values: &[OsString]) -> String {
     let values = values.iter().map(|value| {
         let value = value.to_string_lossy();
         match option.get_long().is_some_and(|name| URLS.contains(&name)) {
-            true => super::printable(&without_user(&value)).into_owned(),
+            true => super::printable(&shown_url(&value)).into_owned(),
             false if option.is_hide_env_values_set() => "…".to_owned(),
             false => super::printable(&value).into_owned(),
         }

@@ -32,7 +32,7 @@ impl Health {
             Ok(response) => bail!("{}", refusal(response).await),
             Err(error) => bail!(
                 "{} does not answer: {}",
-                self.remote.url(),
+                self.remote.shown(),
                 self.remote.cause(&error)
             ),
         }

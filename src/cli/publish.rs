@@ -105,7 +105,7 @@ impl Publish {
             Ok(response) => Ok(response),
             Err(error) if error.is_connect() => bail!(
                 "nothing was published: {} can't be reached: {}",
-                self.remote.url(),
+                self.remote.shown(),
                 self.remote.cause(&error)
             ),
             Err(error) => bail!(

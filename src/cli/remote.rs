@@ -2,6 +2,7 @@
 
 use super::printable;
 use crate::auth::Secret;
+use crate::config::shown_url;
 use anyhow::{Context, ensure};
 use clap::Args;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -142,9 +143,9 @@ impl Remote {
         }
     }
 
-    /// The server as it was given.
-    pub(super) fn url(&self) -> &str {
-        self.url.as_str().trim_end_matches('/')
+    /// The server as it may be shown.
+    pub(super) fn shown(&self) -> String {
+        shown_url(self.url.as_str().trim_end_matches('/'))
     }
 }
 

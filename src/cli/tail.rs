@@ -225,7 +225,7 @@ impl Session {
         if let Some(id) = &self.id {
             request = request.header("last-event-id", id); // goes before what the URL says
         }
-        let server = self.tail.remote.url();
+        let server = self.tail.remote.shown();
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {

@@ -11,14 +11,18 @@ pub struct Address(IpAddr);
 impl Address {
     /// That of a client; `None` on this machine itself, where nobody is held to account.
     pub fn of(address: IpAddr) -> Option<Self> {
-        let address = address.to_canonical();
-        match address {
-            address if address.is_loopback() => None,
-            IpAddr::V4(_) => Some(Self(address)),
-            IpAddr::V6(address) => {
+        let is_here = address.to_canonical().is_loopback();
+        (!is_here).then(|| Self::of_proxy(address))
+    }
+
+    /// That of a proxy in the place of clients of whom no more is known, also on this machine.
+    pub fn of_proxy(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) if !address.is_loopback() => {
                 let network = address.to_bits() >> 64 << 64;
-                Some(Self(Ipv6Addr::from_bits(network).into()))
+                Self(Ipv6Addr::from_bits(network).into())
             }
+            address => Self(address),
         }
     }
 }
@@ -27,6 +31,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) if address.is_loopback() => address.fmt(f),
             IpAddr::V6(network) => write!(f, "{network}/64"),
         }
     }
@@ -52,5 +57,10 @@ mod tests {
         for here in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(shown(here), None, "{here}");
         }
+        let proxy = |text: &str| Address::of_proxy(text.parse().unwrap()).to_string();
+        assert_eq!(
+            (proxy("::ffff:127.0.0.1"), proxy("::1")),
+            ("127.0.0.1".into(), "::1".into())
+        );
     }
 }

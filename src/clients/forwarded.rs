@@ -5,6 +5,7 @@
 
 use crate::config::ForwardedHeader;
 use ipnet::IpNet;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 /// The proxies whose word is taken.
@@ -39,38 +40,49 @@ impl Proxies {
     pub fn client<'a>(
         &self,
         peer: IpAddr,
-        values: impl DoubleEndedIterator<Item = &'a str>,
-    ) -> IpAddr {
-        let mut known = peer;
-        if !self.trusts(peer) {
-            return known;
-        }
-        for value in values.rev() {
-            let Some(hops) = self.hops(value) else {
-                return known;
-            };
-            for hop in hops.into_iter().rev() {
-                let Some(address) = hop else { return known };
-                known = address;
-                if !self.trusts(address) {
-                    return known;
+        values: impl DoubleEndedIterator<Item = Cow<'a, str>>,
+    ) -> Origin {
+        let mut address = peer;
+        if self.trusts(peer) {
+            for value in values.rev() {
+                for hop in self.hops(&value) {
+                    let Some(before) = hop else {
+                        let is_told = false;
+                        return Origin { address, is_told };
+                    };
+                    address = before;
+                    if !self.trusts(address) {
+                        let is_told = true;
+                        return Origin { address, is_told };
+                    }
                 }
             }
         }
-        known
+        let is_told = true;
+        Origin { address, is_told }
     }
 
-    /// The addresses in one value of the header, in order; `None` for each that is none, and for a value that can't be
-    /// read at all.
-    fn hops(&self, value: &str) -> Option<Vec<Option<IpAddr>>> {
+    /// The addresses in one value of the header, from the last on; `None` for each that is none.
+    fn hops(&self, value: &str) -> Vec<Option<IpAddr>> {
         match self.header {
-            ForwardedHeader::XForwardedFor => Some(value.split(',').map(node).collect()),
+            ForwardedHeader::XForwardedFor => value.rsplit(',').map(node).collect(),
             ForwardedHeader::Forwarded => {
-                let elements = elements(value)?;
-                Some(elements.iter().map(|pairs| asked_by(pairs)).collect())
+                // Lists may have empty elements (RFC 9110, section 5.6.1).
+                let is_empty = |one: &&str| one.trim_matches([' ', '\t', ';']).is_empty();
+                let elements = elements(value).filter(|one| !is_empty(one));
+                elements.map(|one| asked_by(&pairs(one)?)).collect()
             }
         }
     }
+}
+
+/// Where a request comes from, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address, or that of the last proxy of which one is known.
+    pub address: IpAddr,
+    /// Whether that proxy has told all that it said so that it can be read.
+    pub is_told: bool,
 }
 
 /// An address with or without a port, that of IPv6 with or without brackets.
@@ -95,29 +107,56 @@ fn asked_by(pairs: &[(String, String)]) -> Option<IpAddr> {
     }
 }
 
-/// The elements of a header `Forwarded` (RFC 7239, section 4), each as its pairs, with the names in small letters;
-/// `None` where it does not keep to the standard.
-fn elements(value: &str) -> Option<Vec<Vec<(String, String)>>> {
-    let mut elements = vec![Vec::new()];
-    let mut rest = value;
+/// The elements of a list, from the last on. Read from there they are what proxies have added, whatever a client has
+/// written before.
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(list);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let comma = last_comma(text);
+        rest = comma.map(|at| &text[..at]);
+        Some(comma.map_or(text, |at| &text[at + 1..]))
+    })
+}
+
+/// The last comma that is in no quoted string.
+fn last_comma(text: &str) -> Option<usize> {
+    let mut is_quoted = false;
+    text.bytes().enumerate().rev().find_map(|(at, byte)| {
+        match byte {
+            b'"' if !is_escaped(&text[..at]) => is_quoted = !is_quoted,
+            b',' if !is_quoted => return Some(at),
+            _ => {}
+        }
+        None
+    })
+}
+
+/// Whether what comes after this text is escaped by the backslash at its end.
+fn is_escaped(before: &str) -> bool {
+    let backslashes = before.bytes().rev().take_while(|&byte| byte == b'\\');
+    backslashes.count() % 2 == 1
+}
+
+/// The pairs of an element of `Forwarded` (RFC 7239, section 4), with the names in small letters; `None` where it does not
+/// keep to the standard.
+fn pairs(element: &str) -> Option<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    let mut rest = element;
     loop {
         rest = rest.trim_start_matches([' ', '\t']);
-        // Lists may have empty elements (RFC 9110, section 5.6.1), and elements empty pairs.
-        if !rest.is_empty() && !rest.starts_with([',', ';']) {
+        // Elements may have empty pairs.
+        if !rest.is_empty() && !rest.starts_with(';') {
             let (pair, after) = pair(rest)?;
-            elements.last_mut()?.push(pair);
+            pairs.push(pair);
             rest = after.trim_start_matches([' ', '\t']);
         }
-        match rest.chars().next() {
-            None => break,
-            Some(',') => elements.push(Vec::new()),
-            Some(';') => {}
-            Some(_) => return None,
+        match rest.strip_prefix(';') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => return Some(pairs),
+            None => return None,
         }
-        rest = &rest[1..];
     }
-    elements.retain(|pairs| !pairs.is_empty());
-    Some(elements)
 }
 
 /// A pair at the beginning of a text, and what comes after it.
@@ -164,8 +203,8 @@ mod tests {
 
     fn client(header: ForwardedHeader, peer: &str, values: &[&str]) -> String {
         let peer = peer.parse().unwrap();
-        let client = proxies(header).client(peer, values.iter().copied());
-        client.to_string()
+        let values = values.iter().copied().map(Cow::Borrowed);
+        proxies(header).client(peer, values).address.to_string()
     }
 
     #[test]
@@ -223,6 +262,34 @@ mod tests {
     }
 
     #[test]
+    fn a_client_does_not_spoil_what_proxies_add() {
+        for (header, value) in [
+            (ForwardedHeader::XForwardedFor, "\u{fffd}, 198.51.100.7"),
+            (ForwardedHeader::Forwarded, "for=\"x, for=198.51.100.7"),
+            (ForwardedHeader::Forwarded, "a b, for=198.51.100.7"),
+            (ForwardedHeader::Forwarded, "\\, for=\"198.51.100.7\""),
+            (
+                ForwardedHeader::Forwarded,
+                "\", for=198.51.100.7;host=\"a\\\",b\"",
+            ),
+        ] {
+            assert_eq!(
+                client(header, "10.0.0.1", &[value]),
+                "198.51.100.7",
+                "{value}"
+            );
+        }
+        let told = |value: &'static str| {
+            let peer = "10.0.0.1".parse().unwrap();
+            let values = [Cow::Borrowed(value)].into_iter();
+            let proxies = proxies(ForwardedHeader::XForwardedFor);
+            proxies.client(peer, values).is_told
+        };
+        let both = (told("198.51.100.7, unknown"), told("junk, 198.51.100.7"));
+        assert_eq!(both, (false, true));
+    }
+
+    #[test]
     fn the_standard_s_examples_are_read() {
         let of = |values| client(ForwardedHeader::Forwarded, "10.0.0.1", values);
         assert_eq!(
@@ -259,11 +326,11 @@ mod tests {
                 let proxies = proxies(header);
                 prop_assume!(!proxies.trusts(real));
                 let values: Vec<&str> = written.iter().map(String::as_str).chain([added.as_str()]).collect();
-                prop_assert_eq!(proxies.client(peer, values.iter().copied()), real);
-                // Appended to the same line, as most do; where that spoils the line, it is the proxy's.
+                let known = Origin { address: real, is_told: true };
+                prop_assert_eq!(proxies.client(peer, values.iter().copied().map(Cow::Borrowed)), known);
+                // Appended to the same line, as most do.
                 let line = [&written[..], &[added]].concat().join(", ");
-                let found = proxies.client(peer, [line.as_str()].into_iter());
-                prop_assert!(found == real || header == ForwardedHeader::Forwarded && found == peer);
+                prop_assert_eq!(proxies.client(peer, [Cow::Borrowed(line.as_str())].into_iter()), known);
             }
         }
 
@@ -278,7 +345,10 @@ mod tests {
                 pairs.join(";")
             };
             let text: Vec<String> = all.iter().map(element).collect();
-            prop_assert_eq!(elements(&text.join(", ")), Some(all));
+            let text = text.join(", ");
+            let mut read: Vec<_> = elements(&text).map(pairs).collect();
+            read.reverse();
+            prop_assert_eq!(read.into_iter().collect::<Option<Vec<_>>>(), Some(all));
         }
     }
 }

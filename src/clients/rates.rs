@@ -5,6 +5,7 @@ use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -51,13 +52,18 @@ pub struct Rates<C: Clock + Clone = MonotonicClock>(Arc<Shared<C>>);
 type Limiter<C> = RateLimiter<Account, HashMapStateStore<Account>, C, StateInformationMiddleware>;
 
 struct Shared<C: Clock + Clone> {
-    limiter: Limiter<C>,
+    current: RwLock<Current<C>>,
     clock: C,
-    rate: NonZeroU32,
-    burst: NonZeroU32,
     refused: Counter,
     /// With how many clients it is looked next which of them are to be remembered.
     sweep_at: AtomicUsize,
+}
+
+/// What holds now.
+struct Current<C: Clock + Clone> {
+    limiter: Limiter<C>,
+    rate: NonZeroU32,
+    burst: NonZeroU32,
 }
 
 impl Rates {
@@ -69,26 +75,30 @@ impl Rates {
 
 impl<C: Clock + Clone> Rates<C> {
     fn by(clock: C, rate: NonZeroU32, burst: NonZeroU32) -> Self {
-        let quota = Quota::per_second(rate).allow_burst(burst);
-        let limiter = RateLimiter::new(quota, HashMapStateStore::default(), clock.clone());
         Self(Arc::new(Shared {
-            limiter,
+            current: RwLock::new(Current::new(clock.clone(), rate, burst)),
             clock,
-            rate,
-            burst,
             refused: Counter::default(),
             sweep_at: AtomicUsize::new(SWEEP),
         }))
     }
 
+    /// From now on so many a second, and so many at once. Where that is a change, each client begins anew.
+    pub fn set(&self, rate: NonZeroU32, burst: NonZeroU32) {
+        let mut current = self.0.current.write();
+        if (current.rate, current.burst) != (rate, burst) {
+            *current = Current::new(self.0.clock.clone(), rate, burst);
+        }
+    }
+
     /// How many a second.
     pub fn rate(&self) -> u32 {
-        self.0.rate.get()
+        self.0.current.read().rate.get()
     }
 
     /// How many at once after a pause.
     pub fn burst(&self) -> u32 {
-        self.0.burst.get()
+        self.0.current.read().burst.get()
     }
 
     /// What was refused.
@@ -98,7 +108,7 @@ impl<C: Clock + Clone> Rates<C> {
 
     /// How many clients are remembered: those who have not had a pause long enough for all that may come at once.
     pub fn known(&self) -> usize {
-        self.0.limiter.len()
+        self.0.current.read().limiter.len()
     }
 
     /// Takes one of what a client may do; `None` for those who are not held to account.
@@ -106,44 +116,56 @@ impl<C: Clock + Clone> Rates<C> {
         let Some(account) = account else {
             return Ok(None);
         };
-        self.sweep();
-        match self.0.limiter.check_key(account) {
-            Ok(state) => Ok(Some(self.left(state.remaining_burst_capacity()))),
+        let current = self.0.current.read();
+        self.sweep(&current.limiter);
+        match current.limiter.check_key(account) {
+            Ok(state) => Ok(Some(current.left(state.remaining_burst_capacity()))),
             Err(not_until) => {
                 self.0.refused.inc();
                 Err(Over {
                     after: not_until.wait_time_from(self.0.clock.now()),
-                    left: self.left(0),
+                    left: current.left(0),
                 })
             }
+        }
+    }
+
+    /// Forgets those who have all that they may do before them, where many are known.
+    fn sweep(&self, limiter: &Limiter<C>) {
+        if limiter.len() < self.0.sweep_at.load(Relaxed) {
+            return;
+        }
+        limiter.retain_recent();
+        limiter.shrink_to_fit();
+        // Twice as many as are left: so that looking costs each of them little.
+        self.0.sweep_at.store(2 * limiter.len() + SWEEP, Relaxed);
+    }
+}
+
+impl<C: Clock + Clone> Current<C> {
+    fn new(clock: C, rate: NonZeroU32, burst: NonZeroU32) -> Self {
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        Self {
+            limiter: RateLimiter::new(quota, HashMapStateStore::default(), clock),
+            rate,
+            burst,
         }
     }
 
     fn left(&self, count: u32) -> Left {
         Left {
             count,
-            burst: self.burst(),
-            rate: self.rate(),
+            burst: self.burst.get(),
+            rate: self.rate.get(),
         }
-    }
-
-    /// Forgets those who have all that they may do before them, where many are known.
-    fn sweep(&self) {
-        if self.known() < self.0.sweep_at.load(Relaxed) {
-            return;
-        }
-        self.0.limiter.retain_recent();
-        self.0.limiter.shrink_to_fit();
-        // Twice as many as are left: so that looking costs each of them little.
-        self.0.sweep_at.store(2 * self.known() + SWEEP, Relaxed);
     }
 }
 
 impl<C: Clock + Clone> fmt::Debug for Rates<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rates")
-            .field("rate", &self.0.rate)
-            .field("burst", &self.0.burst)
+            .field("rate", &self.rate())
+            .field("burst", &self.burst())
             .finish_non_exhaustive()
     }
 }
@@ -181,6 +203,20 @@ mod tests {
         assert!(rates.take(Some(&ann)).is_err());
         assert_eq!(rates.refused().get(), 3);
         assert_eq!(rates.take(None), Ok(None));
+    }
+
+    #[test]
+    fn others_hold_from_when_they_are_set_and_the_same_change_nothing() {
+        let clock = FakeRelativeClock::default();
+        let rates = rates(&clock, 10, 1);
+        let nonzero = |count| NonZeroU32::new(count).unwrap();
+        let ann = of("ann");
+        assert!(rates.take(Some(&ann)).is_ok());
+        rates.set(nonzero(10), nonzero(1));
+        assert!(rates.take(Some(&ann)).is_err());
+        rates.set(nonzero(10), nonzero(2));
+        let left = rates.take(Some(&ann)).unwrap().unwrap();
+        assert_eq!((left.count, left.burst), (1, 2));
     }
 
     #[test]

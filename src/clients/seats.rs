@@ -1,7 +1,7 @@
 //! How many connections each address and each subject holds.
 
 use super::Address;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::counter::Counter;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -32,7 +32,7 @@ pub struct Seats(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
-    limits: SeatLimits,
+    limits: RwLock<SeatLimits>,
     refused: SeatCounters,
     /// By holder; none without any.
     held: Mutex<HashMap<Holder, Held>>,
@@ -82,7 +82,7 @@ impl Seats {
     /// None is taken.
     pub fn new(limits: SeatLimits) -> Self {
         Self(Arc::new(Table {
-            limits,
+            limits: RwLock::new(limits),
             refused: SeatCounters::default(),
             held: Mutex::default(),
         }))
@@ -90,7 +90,12 @@ impl Seats {
 
     /// How many there may be.
     pub fn limits(&self) -> SeatLimits {
-        self.0.limits
+        *self.0.limits.read()
+    }
+
+    /// How many there may be from now on. Who has more keeps what he has.
+    pub fn set(&self, limits: SeatLimits) {
+        *self.0.limits.write() = limits;
     }
 
     /// Those who were refused.
@@ -116,7 +121,7 @@ impl Seats {
         let SeatLimits {
             address: most,
             subject: most_of_subject,
-        } = self.0.limits;
+        } = self.limits();
         // What is taken of it is given back where the rest can't be had, once the lock is: it was declared before.
         let mut taken = Taken {
             table: self.0.clone(),

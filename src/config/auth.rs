@@ -195,7 +195,7 @@ fn parse_algorithm(text: &str) -> Result<Algorithm, String> {
 impl fmt::Debug for AuthSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.jwks_url.as_ref();
-        let url = url.map(|url| super::without_user(url.as_str()));
+        let url = url.map(|url| super::shown_url(url.as_str()));
         f.debug_struct("AuthSettings")
             .field("jwt_key", &self.jwt_key)
             .field("jwt_key_file", &self.jwt_key_file)

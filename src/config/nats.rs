@@ -183,7 +183,7 @@ impl NatsSettings {
 
     /// The servers as they may be shown.
     pub fn shown_servers(&self) -> String {
-        let servers: Vec<String> = self.servers.iter().map(|url| without_user(url)).collect();
+        let servers: Vec<String> = self.servers.iter().map(|url| shown_url(url)).collect();
         servers.join(", ")
     }
 }
@@ -191,7 +191,7 @@ impl NatsSettings {
 /// Without what may stand before a host.
 impl fmt::Debug for NatsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<String> = self.servers.iter().map(|url| without_user(url)).collect();
+        let servers: Vec<String> = self.servers.iter().map(|url| shown_url(url)).collect();
         f.debug_struct("NatsSettings")
             .field("servers", &servers)
             .field("credentials", &self.credentials)
@@ -218,12 +218,19 @@ impl fmt::Debug for NatsSettings {
     }
 }
 
-/// A URL as it may be shown: without the user, password or token before its host.
-pub fn without_user(url: &str) -> String {
+/// A URL as it may be shown: without the user, password or token before its host, and without what comes after its path.
+pub fn shown_url(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
-    // The last `@`: what is no valid URL may have a bare one in its password.
-    format!("{scheme}{}", rest.rsplit('@').next().unwrap_or(rest))
+    let path = rest.split(['?', '#']).next().unwrap_or(rest);
+    let shown = match path.rsplit_once('@') {
+        // The last `@`: what is no valid URL may have a bare one in its password.
+        Some((_, host)) => host,
+        // Or a bare `?`.
+        None if rest.contains('@') => "…",
+        None => path,
+    };
+    format!("{scheme}{shown}")
 }

@@ -37,9 +37,14 @@ impl FromRequestParts<Service> for Client {
         };
         let proxies = &service.proxies;
         let values = parts.headers.get_all(proxies.header()).iter();
-        let address = proxies.client(peer.ip(), values.map(|value| value.to_str().unwrap_or("?")));
+        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let origin = proxies.client(peer.ip(), values);
         Ok(Self {
-            address: Address::of(address),
+            address: match origin.is_told {
+                true => Address::of(origin.address),
+                // Whoever a proxy of this machine has said that can't be read, he is not on this machine.
+                false => Some(Address::of_proxy(origin.address)),
+            },
             peer: Some(peer),
         })
     }

@@ -208,9 +208,10 @@ fn in_query(uri: &Uri) -> Result<Option<Secret>, Problem> {
 /// A token in a cookie (RFC 6265, section 4.2.1), the first of its name. One that is empty is none.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<Secret> {
     let fields = headers.get_all(header::COOKIE).iter();
+    // Others may have any bytes in theirs.
     let mut pairs = fields
-        .filter_map(|field| field.to_str().ok())
-        .flat_map(|field| field.split(';'))
+        .flat_map(|field| field.as_bytes().split(|&byte| byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
         .filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(one, value)| *one == name && !value.is_empty())?;
     let unquoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
@@ -268,6 +269,9 @@ mod tests {
         for none in ["xtoken=x", "token", "Token=x", ""] {
             assert_eq!(of(none), None, "{none}");
         }
+        let others = HeaderValue::from_bytes(b"\xc3\xa9=x; token=y; \xff").unwrap();
+        let map = HeaderMap::from_iter([(header::COOKIE, others)]);
+        assert_eq!(text(cookie(&map, "token")).as_deref(), Some("y"));
     }
 
     #[test]

@@ -299,14 +299,7 @@ impl Serving {
             .serve_connection_with_upgrades(TokioIo::new(transport), service);
         let (mut drain, mut over) = (self.drain.clone(), self.drain.clone());
         let mut connection = pin!(connection);
-        let mut leaving = pin!(async {
-            // An error is the server gone, which means the same; likewise below.
-            tokio::select! {
-                _ = drain.wait_for(|drain| *drain != Drain::No) => {}
-                () = idle.over(self.bounds.head_timeout) => {}
-            }
-        });
-        let mut leaves = false;
+        let (mut drains, mut was_idle) = (false, false);
         loop {
             tokio::select! {
                 // One that breaks is the client's business, and one whose socket a shard has taken ends like that too:
@@ -317,9 +310,18 @@ impl Serving {
                     }
                     break;
                 }
-                () = leaving.as_mut(), if !leaves => {
+                // An error is the server gone, which means the same; likewise below.
+                _ = drain.wait_for(|drain| *drain != Drain::No), if !drains => {
                     connection.as_mut().graceful_shutdown();
-                    leaves = true;
+                    drains = true;
+                }
+                () = idle.over(self.bounds.head_timeout) => {
+                    // Its client has not even answered that.
+                    if was_idle {
+                        break tracing::debug!("a connection without a request was cut off");
+                    }
+                    connection.as_mut().graceful_shutdown();
+                    was_idle = true;
                 }
                 () = cut.wanted() => break tracing::debug!("a connection was cut off"),
                 _ = over.wait_for(|drain| *drain == Drain::Over) => break,

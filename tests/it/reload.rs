@@ -1,7 +1,7 @@
 //! Settings change while a server runs, all or none of them.
 
 use crate::auth::{AUDIENCE, SECRET, api_key, bearer, below_a, signed, token};
-use crate::call::get;
+use crate::call::{get, post};
 use crate::program::Program;
 use crate::replica::{Replica, settings, within};
 use crate::sse::Stream;
@@ -252,6 +252,54 @@ async fn a_log_that_can_not_be_written_to_stops_nothing() {
     server.signal("TERM").await;
     let ended = server.end().await;
     assert_eq!(ended.code(), Some(0), "{ended:?}");
+}
+
+/// Rates that nobody has used up by the next line, and rates that everybody has.
+#[tokio::test]
+async fn what_one_client_may_have_and_do_changes() {
+    const AUTH: [&str; 4] = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
+    let little = [
+        "--publish-rate=1",
+        "--publish-burst=1",
+        "--max-connections-per-subject=1",
+    ];
+    let much = [
+        "--publish-rate=1000000",
+        "--publish-burst=1000000",
+        "--max-connections-per-subject=9",
+    ];
+    let with = |limits: &[&'static str]| [&AUTH[..], limits].concat();
+    let replica = Replica::start(&with(&little)).await;
+    let shown = bearer(&token(&json!({"tidings": below_a()})));
+    let publish = async || {
+        let headers = [("Authorization", shown.as_str())];
+        post(&replica, "/feeds/a.b", &headers, "x").await.status
+    };
+    let poll = async || {
+        let headers = [
+            ("Authorization", shown.as_str()),
+            ("Accept", "application/json"),
+        ];
+        get(&replica, "/feeds/a.b", &headers).await.status
+    };
+    let request = Client::new().get(replica.url("/feeds/a.b"));
+    let stream = Stream::begin(request.header("Authorization", &shown)).await;
+    while publish().await != 429 {}
+    assert_eq!(poll().await, 429);
+    replica
+        .reload()
+        .apply(&settings(&with(&much)))
+        .expect("it is applied");
+    for _ in 0..20 {
+        assert_eq!((publish().await, poll().await), (201, 200));
+    }
+    replica
+        .reload()
+        .apply(&settings(&with(&little)))
+        .expect("it is applied");
+    while publish().await != 429 {}
+    assert_eq!(poll().await, 429);
+    drop(stream);
 }
 
 const OTHER: &str = "fedcba9876543210fedcba9876543210";

@@ -163,6 +163,29 @@ async fn what_is_opened_while_its_subject_is_revoked_ends_too() {
     }
 }
 
+/// More lines than there is room for results on their way to a client that takes none.
+#[tokio::test]
+async fn a_batch_goes_no_further_than_its_credentials_hold() {
+    const LINES: usize = 250_000;
+    let (key, record) = api_key("operator", "admin");
+    let replica = guarded(&["--api-key", &record]).await;
+    let request = Client::new()
+        .post(replica.url("/feeds"))
+        .header("Content-Type", "application/x-ndjson")
+        .header("Authorization", bearer(&right()))
+        .body("{\"feed\":\"a.b\"}\n".repeat(LINES));
+    let answer = within("the head", request.send()).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(revoke(&replica, &key, "ann").await.status, 200);
+    let head = replica.hub().head();
+    let results = answer.text().await.expect("results");
+    let last: Value = serde_json::from_str(results.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(results.lines().count(), LINES);
+    assert_eq!(last["status"], 401, "{last}");
+    // But for those that were under way.
+    assert!(replica.hub().head() < head + 1_000);
+}
+
 /// Opens streams until one is refused, and waits until all have ended as they were revoked.
 async fn open_streams(replica: Arc<Replica>, shown: String) {
     let (http, mut opened) = (Client::new(), Vec::new());
@@ -307,7 +330,7 @@ async fn no_order_that_anybody_may_send_over_nats_keeps_a_replica_from_the_next(
     send(order.to_string()).await.expect("an answer");
     assert!(is_revoked(&stream.event().await));
     for (subject, status) in [("ann", 401), ("bob", 200), ("eve", 200), ("joe", 401)] {
-        let shown = bearer(&issued(subject, 0));
+        let shown = bearer(&issued(subject, -5));
         let headers = [
             ("Accept", "application/json"),
             ("Authorization", shown.as_str()),

@@ -27,7 +27,7 @@ async fn the_first_lines_say_what_is_promised_and_what_to_try() {
     for _ in 0..5 {
         lines.push(server.line().await);
     }
-    assert_eq!(lines[0], concat!("tidings ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(lines[0], format!("tidings {}", tidings::version::BUILD));
     assert!(
         lines[1].starts_with("log:       in memory (accepted means: "),
         "{lines:?}"

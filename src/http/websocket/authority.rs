@@ -73,6 +73,11 @@ impl Authority {
         Ok(authority)
     }
 
+    /// Whether his subject was revoked.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.of_subject.is_revoked()
+    }
+
     /// His subject, if it is known.
     pub(super) fn subject(&self) -> Option<&str> {
         self.who.subject()

@@ -208,6 +208,10 @@ impl Connection {
 
     async fn hear(&mut self, incoming: Incoming) -> Result<(), Ended> {
         self.heard = Instant::now();
+        // That may have come at the same time, and goes first.
+        if self.authority.is_revoked() {
+            return Err(Ended::Closing(Closing::Revoked));
+        }
         let max_patterns = self.service.max_patterns;
         let asked = match &incoming {
             Incoming::Text(text) => Asked::read(members(text.as_bytes()), None, max_patterns),

@@ -2,7 +2,7 @@
 
 use super::link::{Link, Notes};
 use crate::auth::Secret;
-use crate::config::{NatsSettings, without_user};
+use crate::config::{NatsSettings, shown_url};
 use crate::log::LogError;
 use async_nats::rustls::crypto::aws_lc_rs;
 use async_nats::rustls::pki_types::pem::PemObject;
@@ -224,7 +224,7 @@ fn address(text: &str) -> Result<ServerAddr, LogError> {
 }
 
 fn wrong_address(text: &str, reason: &str) -> LogError {
-    wrong("--nats", &format!("`{}`: {reason}", without_user(text)))
+    wrong("--nats", &format!("`{}`: {reason}", shown_url(text)))
 }
 
 fn identity(settings: &NatsSettings, embedded: Option<Identity>) -> Result<Identity, LogError> {

@@ -1,6 +1,6 @@
 //! The connection as the log sees it: whether it stands, since when, why not, and questions over it.
 
-use crate::config::{NatsSettings, without_user};
+use crate::config::{NatsSettings, shown_url};
 use crate::log::LogError;
 use async_nats::client::{RequestErrorKind, Statistics};
 use async_nats::connection::State;
@@ -160,7 +160,7 @@ impl Notes {
     pub(super) fn attempts(&self, servers: &[Server]) {
         let failed = |server: &Server| {
             let error = server.last_error.as_ref()?;
-            Some(unreachable(&without_user(server.addr.as_url_str()), error))
+            Some(unreachable(&shown_url(server.addr.as_url_str()), error))
         };
         let failures: Vec<_> = servers.iter().filter_map(failed).collect();
         if !failures.is_empty() {

@@ -158,8 +158,13 @@ async fn a_connection_over_which_nothing_is_asked_for_is_ended_and_one_with_a_st
     let request = http2.expect("a client").get(replica.url("/feeds/a"));
     let (mut stream, _) = Stream::begin(request).await;
     let asked = get(0, "/livez");
-    let ends = futures::future::join(stay(replica.address, b""), stay(replica.address, &asked));
-    assert_eq!(ends.await, (End::GoAway(0), End::GoAway(0)));
+    let ends = futures::future::join3(
+        stay(replica.address, b"", true),
+        stay(replica.address, &asked, true),
+        stay(replica.address, b"", false),
+    );
+    let gone = End::GoAway(0);
+    assert_eq!(ends.await, (gone, gone, gone));
     replica.publish("a", "still here").await;
     assert_eq!(stream.data(1).await, ["still here"]);
 }

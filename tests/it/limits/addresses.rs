@@ -5,6 +5,8 @@ use crate::call::get;
 use crate::network::{Cable, is_own};
 use crate::replica::{Replica, within};
 use crate::websocket::Client as Socket;
+use reqwest::Client;
+use reqwest::header::HeaderValue;
 use std::process::Stdio;
 
 const LINES: &str = "application/x-ndjson";
@@ -54,6 +56,35 @@ async fn one_address_has_so_many_streams_and_others_have_theirs() {
     assert_eq!(told["limits"]["address"]["max"], 2, "{told}");
     drop(first);
     served(&replica, "/feeds/a", &ann).await;
+}
+
+#[tokio::test]
+async fn no_byte_of_a_client_s_own_frees_it_from_what_is_counted() {
+    for (header, value, detail) in [
+        (
+            "x-forwarded-for",
+            &b"\xff, 198.51.100.7"[..],
+            "198.51.100.7",
+        ),
+        ("forwarded", b"for=\"x, for=198.51.100.7", "198.51.100.7"),
+        // What the proxy itself has said so that it can't be read is the proxy's.
+        ("x-forwarded-for", b"198.51.100.7, unknown", "127.0.0.1"),
+        ("forwarded", b"for=198.51.100.7, for=_hidden", "127.0.0.1"),
+    ] {
+        let named = format!("--forwarded-header={header}");
+        let replica = Replica::start(&[&BOTH[..], &[&named]].concat()).await;
+        let ask = async || {
+            let value = HeaderValue::from_bytes(value).expect("a header");
+            let request = Client::new().get(replica.url("/feeds/a"));
+            let request = request.header("Accept", LINES).header(header, value);
+            within("the head", request.send()).await.expect("an answer")
+        };
+        let _open = (ask().await, ask().await);
+        let refused = ask().await;
+        assert_eq!(refused.status(), 429, "{header}");
+        let text = refused.text().await.expect("a body");
+        assert!(text.contains(detail), "{text}");
+    }
 }
 
 #[tokio::test]

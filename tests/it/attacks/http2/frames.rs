@@ -130,8 +130,8 @@ pub(super) async fn attack(address: SocketAddr, parts: impl Iterator<Item = Vec<
     within("the end of an attack", both).await.0
 }
 
-/// Sends this, and then nothing but answers to pings: how the connection ends.
-pub(super) async fn stay(address: SocketAddr, request: &[u8]) -> End {
+/// Sends this, and then nothing, or nothing but answers to pings: how the connection ends.
+pub(super) async fn stay(address: SocketAddr, request: &[u8], answers: bool) -> End {
     let connected = within("a connection", TcpStream::connect(address)).await;
     let mut socket = connected.expect("a connection");
     let bytes = [&opening(), request].concat();
@@ -141,7 +141,7 @@ pub(super) async fn stay(address: SocketAddr, request: &[u8]) -> End {
         while let Ok(frame) = Frame::read(&mut socket).await {
             match frame.kind {
                 GOAWAY => end = End::GoAway(frame.code()),
-                PING if frame.flags != ACK => {
+                PING if frame.flags != ACK && answers => {
                     let answer = self::frame(PING, ACK, 0, &frame.payload);
                     socket.write_all(&answer).await.expect("a server");
                 }
