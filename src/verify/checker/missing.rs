@@ -65,9 +65,12 @@ impl Checker {
         }
     }
 
-    /// Whether nothing is due any more that could come in order.
+    /// Whether all that is due has come. What was skipped may still: late, or after a reset that is on its way, where
+    /// the reader stands further on in the log as it was than the new one reaches.
     pub(in crate::verify) fn is_complete(&mut self) -> bool {
         self.outstanding() == 0
+            && self.given_up == 0
+            && self.skipped.iter().all(|one| one.due.is_none())
     }
 
     /// What is due behind the last number passed.

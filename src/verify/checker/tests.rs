@@ -152,7 +152,8 @@ fn a_position_beyond_an_event_that_never_came_makes_it_lost() {
     let mut checker = world.reader(ALL);
     let sent = world.publish_all(&[0, 1]);
     checker.hear(&said("hub:position", sent[1].id, "{}"));
-    assert!(checker.is_complete());
+    assert_eq!(checker.outstanding(), 0);
+    assert!(!checker.is_complete());
     assert_eq!(end(checker).0, [2, 0, 0, 0, 0]);
 }
 
@@ -245,6 +246,21 @@ fn an_event_that_was_repeated_into_a_new_log_may_have_another_id_there() {
     assert_eq!(world.acknowledge(&again), None);
     hear(&mut checker, std::slice::from_ref(&again));
     hear(&mut checker, &[world.publish(1)]);
+    assert_eq!(end(checker).0, [0; 5]);
+}
+
+#[test]
+fn who_stands_further_on_in_the_old_log_than_the_new_one_reaches_waits_for_the_reset() {
+    let mut world = World::new();
+    let mut checker = world.reader(ALL);
+    let old = world.publish_all(&[0, 1, 2]);
+    hear(&mut checker, &old);
+    world.sequence = 0;
+    let new = world.publish_all(&[0, 1]);
+    assert!(!checker.is_complete());
+    checker.hear(&said("hub:reset", Position::START, "{}"));
+    hear(&mut checker, &new);
+    assert!(checker.is_complete());
     assert_eq!(end(checker).0, [0; 5]);
 }
 

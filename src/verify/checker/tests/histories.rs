@@ -98,7 +98,8 @@ proptest! {
             let (more, gap) = expected(fault);
             faults = std::array::from_fn(|kind| faults[kind] + more[kind]);
             excused += gap;
-            prop_assert!(checker.is_complete());
+            prop_assert_eq!(checker.outstanding(), 0);
+            prop_assert_eq!(checker.is_complete(), faults[0] == 0);
         }
         let (found, tally) = end(checker);
         prop_assert_eq!(found, faults, "{:?}", tally);
