@@ -29,6 +29,7 @@ mod headers;
 mod jump;
 mod link;
 mod message;
+mod notes;
 mod read;
 mod replicas;
 mod request;

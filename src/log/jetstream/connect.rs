@@ -1,6 +1,7 @@
 //! From settings to a connection: addresses, credentials and TLS, each wrong one named by its setting.
 
-use super::link::{Link, Notes};
+use super::link::Link;
+use super::notes::Notes;
 use crate::auth::Secret;
 use crate::config::{NatsSettings, shown_url};
 use crate::log::LogError;

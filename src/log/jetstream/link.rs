@@ -1,17 +1,16 @@
 //! The connection as the log sees it: whether it stands, since when, why not, and questions over it.
 
-use crate::config::{NatsSettings, shown_url};
+use super::notes::Notes;
 use crate::log::LogError;
 use async_nats::client::{RequestErrorKind, Statistics};
 use async_nats::connection::State;
-use async_nats::{Client, Event, HeaderMap, Message, Request, Server, ServerError, Subscriber};
+use async_nats::{Client, HeaderMap, Message, Request, Subscriber};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Longer than those who follow a stream wait before they ask again.
@@ -76,24 +75,6 @@ struct Answers {
     missed: Mutex<(u64, Instant)>,
 }
 
-/// What the client's callbacks have heard.
-pub(super) struct Notes {
-    news: watch::Sender<News>,
-    /// The servers' addresses, as they may be shown.
-    servers: String,
-    inbox_prefix: String,
-}
-
-#[derive(Clone, Debug, Default)]
-struct News {
-    /// Why there is no connection, or why the last one ended, as a sentence.
-    problem: Option<String>,
-    /// The last "permissions violation", and how many there have been.
-    refusal: (u64, String),
-    /// The same for an inbox of ours, over this connection: no answer will ever come.
-    inbox_refusal: Option<String>,
-}
-
 /// Why a question got no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -111,80 +92,6 @@ pub(super) enum Failure {
     TimedOut(Duration),
     /// The connection was cut before the answer came.
     Cut,
-}
-
-impl Notes {
-    pub(super) fn new(settings: &NatsSettings) -> Arc<Self> {
-        Arc::new(Self {
-            news: watch::Sender::default(),
-            servers: settings.shown_servers(),
-            inbox_prefix: format!("\"{}.", settings.inbox_prefix),
-        })
-    }
-
-    /// Takes in what the client has to say.
-    pub(super) fn event(&self, event: &Event) {
-        self.news.send_if_modified(|news| match event {
-            Event::Connected => {
-                news.problem = None;
-                news.inbox_refusal = None;
-                true
-            }
-            Event::Disconnected => {
-                let cut = || unreachable(&self.servers, "the connection was cut");
-                news.problem.get_or_insert_with(cut);
-                true
-            }
-            Event::ServerError(ServerError::Other(text)) if is_refusal(text) => {
-                if text.contains(&self.inbox_prefix) {
-                    news.inbox_refusal = Some(text.clone());
-                }
-                news.refusal = (news.refusal.0 + 1, text.clone());
-                true
-            }
-            Event::ServerError(error) => {
-                news.problem = Some(unreachable(&self.servers, &error.to_string()));
-                true
-            }
-            // Tells the kind alone; `attempts` may know more.
-            Event::ClientError(error) => {
-                let unknown = || unreachable(&self.servers, &error.to_string());
-                news.problem.get_or_insert_with(unknown);
-                true
-            }
-            _ => false,
-        });
-    }
-
-    /// Takes in why the servers could not be reached, as the client knows it before its next attempt.
-    pub(super) fn attempts(&self, servers: &[Server]) {
-        let failed = |server: &Server| {
-            let error = server.last_error.as_ref()?;
-            Some(unreachable(&shown_url(server.addr.as_url_str()), error))
-        };
-        let failures: Vec<_> = servers.iter().filter_map(failed).collect();
-        if !failures.is_empty() {
-            self.news
-                .send_modify(|news| news.problem = Some(failures.join("; ")));
-        }
-    }
-}
-
-/// That there is no connection to these servers, and why. The client gives a refused login no type of its own.
-fn unreachable(servers: &str, error: &str) -> String {
-    let lower = error.to_ascii_lowercase();
-    let is_login = ["authorization violation", "failed signing nonce"]
-        .iter()
-        .any(|reason| lower.contains(reason));
-    match is_login {
-        true => format!("NATS refused the login at {servers}: {error}"),
-        false => format!("NATS can't be reached at {servers}: {error}"),
-    }
-}
-
-fn is_refusal(text: &str) -> bool {
-    text.to_ascii_lowercase()
-        .starts_with("permissions violation")
 }
 
 impl Link {
@@ -249,11 +156,7 @@ impl Link {
                 client: current.number,
                 connection: current.statistics.connects.load(Ordering::Relaxed),
             }),
-            State::Pending | State::Disconnected => {
-                let news = self.notes.news.borrow();
-                let problem = news.problem.clone();
-                Err(problem.unwrap_or_else(|| unreachable(&self.notes.servers, "no answer yet")))
-            }
+            State::Pending | State::Disconnected => Err(self.notes.problem()),
         }
     }
 
@@ -281,7 +184,7 @@ impl Link {
         match is_lately && given.load(Ordering::Relaxed) == missed {
             true => {
                 let text = format!("no answer within {} s", self.timeout.as_secs());
-                Err(unreachable(&self.notes.servers, &text))
+                Err(self.notes.unreachable(&text))
             }
             false => Ok(()),
         }
@@ -290,7 +193,7 @@ impl Link {
     /// Waits for a connection, no longer than the timeout.
     pub(super) async fn connected(&self) -> Result<Epoch, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let mut news = self.notes.news.subscribe();
+        let mut news = self.notes.news();
         loop {
             match self.current() {
                 Ok(epoch) => return Ok(epoch),
@@ -309,30 +212,11 @@ impl Link {
 
     /// Waits until the connection `epoch` is no longer the one that stands.
     pub(super) async fn ended(&self, epoch: Epoch) {
-        let mut news = self.notes.news.subscribe();
+        let mut news = self.notes.news();
         while self.current() == Ok(epoch) {
             tokio::select! {
                 _ = news.changed() => {}
                 () = sleep(LOOK_INTERVAL) => {}
-            }
-        }
-    }
-
-    /// Waits until the server forbids `subject`, or forbids us to hear any answer.
-    async fn refused(mut news: watch::Receiver<News>, before: u64, subject: &str) -> Failure {
-        let quoted = format!("\"{subject}\"");
-        loop {
-            {
-                let news = news.borrow_and_update();
-                if let Some(text) = &news.inbox_refusal {
-                    return Failure::Deaf(text.clone());
-                }
-                if news.refusal.0 > before && news.refusal.1.contains(&quoted) {
-                    return Failure::Refused(news.refusal.1.clone());
-                }
-            }
-            if news.changed().await.is_err() {
-                std::future::pending::<()>().await;
             }
         }
     }
@@ -374,10 +258,9 @@ impl Link {
         };
         let deadline = Instant::now() + timeout;
         let given = &self.answers.given;
-        let news = self.notes.news.subscribe();
-        let refusals = news.borrow().refusal.0;
-        if let Some(text) = &news.borrow().inbox_refusal {
-            return Err(Failure::Refused(text.clone()));
+        let refusals = self.notes.refusals();
+        if let Some(text) = refusals.of_inbox() {
+            return Err(Failure::Refused(text));
         }
         tokio::select! {
             biased;
@@ -397,7 +280,7 @@ impl Link {
                     RequestErrorKind::TimedOut => Failure::Cut,
                 })
             }
-            failure = Self::refused(news, refusals, &subject) => Err(failure),
+            failure = refusals.of(&subject) => Err(failure),
             () = self.ended(epoch) => Err(Failure::Cut),
             () = sleep_until(deadline) => Err(Failure::TimedOut(timeout)),
         }
