@@ -1,17 +1,16 @@
 //! A shard's thread: what wakes it, and its connections' coming and going.
 
 use super::conn::{Conn, Written};
-use super::frame::Frame;
 use super::group::Group;
 use super::wheel::{Tick, Wheel};
 use super::{Desk, Handed, Order, ShardStats, forget_unsent};
 use crate::config::StreamSettings;
 use crate::hub::bell::Ear;
 use crate::hub::reader::Reader;
-use crate::hub::signal::{Notices, Part, heartbeat};
 use crate::hub::{End, Shared};
-use crate::metrics::{CLIENT, STALLED};
-use crate::wire::{self, Chunk, Closing, Form, LAST_CHUNK};
+use crate::metrics::CLIENT;
+use crate::wire::{Closing, Form};
+use ending::departure;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use slab::Slab;
@@ -23,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+mod ending;
+mod signs;
 #[cfg(test)]
 mod tests;
 
@@ -273,151 +274,6 @@ impl Shard {
         }
         ended.waiting.into_iter().for_each(|one| self.advance(one));
     }
-
-    /// Ends all connections, each at its own moment; until then it is served.
-    fn end_all(&mut self, end: End) {
-        self.ending = Some(end);
-        let all = self.conns.iter();
-        self.departures = all.map(|(id, _)| departure(&end, id)).collect();
-        self.departures
-            .sort_unstable_by(|one, other| other.cmp(one));
-        self.end_due();
-    }
-
-    /// Ends those whose subject was revoked.
-    fn end_revoked(&mut self) {
-        let all: Vec<usize> = self.conns.iter().map(|(id, _)| id).collect();
-        all.into_iter().for_each(|conn| self.end_if_revoked(conn));
-    }
-
-    fn end_if_revoked(&mut self, conn: usize) {
-        let known = self.conns.get(conn);
-        if known.is_some_and(|known| known.seat.is_revoked() && known.ending.is_none()) {
-            self.end(conn, Closing::Revoked);
-        }
-    }
-
-    /// Ends those whose moment has come.
-    fn end_due(&mut self) {
-        let Some(End { reason, .. }) = self.ending else {
-            return;
-        };
-        let now = Instant::now();
-        while let Some((_, name)) = self.departures.pop_if(|(at, _)| *at <= now) {
-            let conn = name as usize;
-            // It may have gone before; one that has its number since then ends by that.
-            if self
-                .conns
-                .get(conn)
-                .is_some_and(|known| known.ending.is_none())
-            {
-                self.end(conn, reason);
-            }
-        }
-    }
-
-    /// Tells a client that its stream ends, and closes it once the socket has taken that.
-    pub(super) fn end(&mut self, conn: usize, reason: Closing) {
-        self.leave_group(conn);
-        self.forget_term(conn);
-        let known = &mut self.conns[conn];
-        let id = known.told.map(|id| id.to_string());
-        let retry = self.settings.retry_after(reason);
-        let closing = wire::closing(known.form, retry, id.as_deref(), reason);
-        let mut last = Chunk::new(closing.as_bytes()).framed().to_vec();
-        last.extend_from_slice(LAST_CHUNK);
-        known.finish(last.into(), reason, self.tick);
-        self.flush(conn);
-    }
-}
-
-/// Signs of life, of both sides.
-impl Shard {
-    /// Has a connection looked at when it will have been silent, or its client have taken nothing, for long enough.
-    fn watch(&mut self, conn: usize) {
-        let known = &mut self.conns[conn];
-        let after = |time: Duration, since: Tick| {
-            let gone = self.tick.saturating_sub(since);
-            self.wheel.ticks(time).saturating_sub(gone)
-        };
-        let stall = self.settings.stall_timeout();
-        let after = match known.is_blocked() {
-            // By then that much has passed for sure.
-            true => after(stall, known.took).saturating_add(STARTED),
-            // It may be blocked right after this.
-            false => after(self.settings.heartbeat(), known.spoke).min(self.wheel.ticks(stall)),
-        };
-        known.due = self.wheel.insert(name_of(conn), after);
-    }
-
-    /// Looks at those whose time has come.
-    fn look_around(&mut self) {
-        let mut due = Vec::new();
-        self.wheel.take_due(&mut due);
-        for (name, tick) in due {
-            let conn = name as usize;
-            // Another connection may have its number now.
-            if self.conns.get(conn).is_some_and(|known| known.due == tick) {
-                self.look_at(conn);
-            }
-        }
-    }
-
-    fn look_at(&mut self, conn: usize) {
-        let shortest = self.wheel.ticks(self.settings.heartbeat_bounds().0);
-        let known = &self.conns[conn];
-        let silent = self.tick.saturating_sub(known.spoke) >= shortest;
-        if self.has_stalled(conn) {
-            // The kernel tells of room only once a third of its buffer is free: a slow client may be far from that.
-            self.flush(conn);
-            if self.conns.contains(conn) && self.has_stalled(conn) {
-                self.hub.counters.stalled.inc();
-                self.close(conn, STALLED);
-            }
-        } else if silent && !known.is_blocked() && known.ending.is_none() {
-            self.heartbeat(conn);
-        }
-        if self.conns.contains(conn) {
-            self.watch(conn);
-        }
-    }
-
-    /// Whether a client has taken nothing for too long.
-    fn has_stalled(&self, conn: usize) -> bool {
-        let known = &self.conns[conn];
-        let stood = self.tick.saturating_sub(known.took);
-        let most = self.wheel.ticks(self.settings.stall_timeout());
-        known.is_blocked() && stood >= most.saturating_add(STARTED)
-    }
-
-    fn heartbeat(&mut self, conn: usize) {
-        let known = &self.conns[conn];
-        let Some(group) = self.groups.get_mut(known.group as usize) else {
-            return;
-        };
-        let live = group.reader.as_mut().and_then(Reader::live_position);
-        let (bytes, told) = heartbeat(group.form, live, known.told);
-        self.conns[conn].told = told;
-        self.say(conn, &bytes);
-    }
-
-    /// Sends a connection that has a group something beside events. Nothing has to be sent anew after it: it has no id to
-    /// go back to.
-    pub(super) fn say(&mut self, conn: usize, bytes: &[u8]) {
-        let frame = Frame::new(vec![Part {
-            chunk: Chunk::new(bytes),
-            id: None,
-            notices: Notices::default(),
-        }]);
-        let form = self.conns[conn].form;
-        self.write(conn, &frame);
-        self.count_sent(form);
-    }
-}
-
-/// When a connection is to end.
-fn departure(end: &End, conn: usize) -> (Instant, u32) {
-    (end.moment().into_std(), name_of(conn))
 }
 
 pub(super) fn name_of(number: usize) -> u32 {

@@ -7,6 +7,7 @@ use crate::hub::shard::{Back, Errand};
 use crate::hub::testing::{hub, publish};
 use crate::hub::{Hub, Joined, Signal, Start};
 use crate::metrics::{self, Kind, OpenStream, Protocol, StreamCounters, Transport};
+use crate::wire::LAST_CHUNK;
 use std::io::Read;
 use std::net::TcpListener;
 use tokio::sync::Semaphore;
