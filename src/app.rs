@@ -1,6 +1,7 @@
 //! The composition root: a whole replica, from its settings to its end.
 
 mod access;
+mod bind;
 mod error;
 mod parts;
 mod reload;
@@ -10,31 +11,20 @@ pub use reload::{RELOADABLE, Reload};
 
 use crate::auth::{Access, Authenticator};
 use crate::config::Settings;
-use crate::http::{
-    Bounds, Credentials, Drain, Part, Server, Service, Stall, Tls, Watch, examples, router,
-};
+use crate::http::{Drain, Server, Tls, Watch, examples};
 use crate::hub::{End, Hub, Shards};
-use crate::metrics::{
-    Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, Requests, StreamCounters,
-    WebSocketCounters,
-};
-use crate::publish::Publisher;
+use crate::metrics::Connections;
 use crate::revoke::Revoker;
 use crate::wire::Closing;
-use access::{access, admin_access};
+use access::access;
 use axum::Router;
 use parking_lot::RwLock;
-use parts::{
-    Clients, admin_server, body_budget, check_data, hub_limits, log, message_budget, name,
-    page_budget, scheme,
-};
-use prometheus_client::metrics::counter::Counter;
-use reload::Routers;
+use parts::{budgets, check_data, scheme};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, watch};
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// A replica that listens and does not serve yet.
 #[derive(Debug)]
@@ -72,158 +62,6 @@ const SPREAD: f64 = 0.8;
 const LISTENING: f64 = 0.9;
 
 impl App {
-    /// Binds the listener and sets everything up; needs a tokio runtime. The log may be out of reach still.
-    pub fn bind(settings: Settings) -> Result<Self, StartError> {
-        let address = settings.listen.listen;
-        let limits = settings.limits;
-        let memory = settings.memory;
-        let access = Arc::new(access(&settings, address)?);
-        let admin_listen = settings.admin.admin_listen;
-        let admin_access = admin_access(&settings, admin_listen, &access)?;
-        let origins = settings.listen.allow_origin;
-        let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
-        let tls = Tls::open(settings.tls)?;
-        let connections = Connections::new(limits.max_connections);
-        let clients = Clients::new(&settings.clients);
-        let bodies = body_budget(&limits)?;
-        let pages = page_budget(&limits);
-        let messages = message_budget(&settings.websockets, &limits);
-        let head_timeout = Duration::from_secs(limits.head_timeout_seconds.into());
-        let log = log(
-            settings.data,
-            settings.nats,
-            &memory,
-            limits.max_event_bytes,
-        )?;
-        let counters = HubCounters::default();
-        let stall = Stall {
-            after: settings.streams.stall_timeout(),
-            count: counters.stalled.clone(),
-        };
-        let bounds = Bounds {
-            head_timeout,
-            max_head: limits.max_head_bytes,
-            max_http2_streams: limits.max_http2_streams,
-            stall: stall.clone(),
-        };
-        let (places, door) = (connections.clone(), clients.door.clone());
-        let server = Server::bind(address, places, door.clone(), bounds.clone(), tls.clone())
-            .map_err(|error| StartError::Listen { address, error })?;
-        let admin = admin_server(admin_listen, door, bounds, tls.clone())?;
-        let watch = Watch::new(stall);
-        let hub = Hub::new(log, hub_limits(&memory, &limits), counters.clone());
-        let shards = hub
-            .shards(settings.streams.shards(), settings.streams)
-            .map_err(StartError::Shards)?;
-        let shards = Arc::new(shards);
-        let publisher = Publisher::new(hub.clone(), limits.max_event_bytes, limits.max_publishes);
-        let replica: Arc<str> = name().into();
-        let websockets = WebSocketCounters::default();
-        let revoker = Revoker {
-            replica: replica.clone(),
-            seats: clients.seats.clone(),
-            shards: shards.clone(),
-            revoked: credentials.revoked().clone(),
-            log: hub.log().clone(),
-            ended: Counter::default(),
-        };
-        let (streams, requests) = (StreamCounters::default(), Requests::default());
-        let reloads = Reloads::new();
-        let metrics = Metrics::new(
-            &counters,
-            &streams,
-            hub.clone(),
-            shards.clone(),
-            connections.clone(),
-            &publisher,
-            Budgets {
-                bodies: bodies.clone(),
-                pages: pages.clone(),
-                messages: messages.clone(),
-            },
-        )
-        .with_websockets(&websockets)
-        .with_clients(&Bounded {
-            connections: &clients.door.seats,
-            seats: &clients.seats,
-            publishes: &clients.publish_rates,
-            messages: &clients.message_rates,
-            revoked: &revoker.ended,
-        })
-        .with_requests(&requests)
-        .with_credentials(credentials.refused())
-        .with_tls(tls.as_ref().map(Tls::counters))
-        .with_reloads(&reloads)
-        .with_name(&replica);
-        let ending = watch::Sender::new(None);
-        let base: Arc<str> = settings.listen.base_path.unwrap_or_default().into();
-        let service = Service {
-            part: match admin {
-                Some(_) => Part::Clients,
-                None => Part::Whole,
-            },
-            base: base.clone(),
-            console: settings.admin.console,
-            started: Instant::now(),
-            max_connections: connections.max,
-            publisher,
-            hub: hub.clone(),
-            access: access.clone(),
-            renewing: Arc::new(RwLock::new(credentials.clone())),
-            credentials,
-            shards: shards.clone(),
-            streams: settings.streams,
-            websockets: settings.websockets,
-            websocket_counters: websockets,
-            ending: ending.subscribe(),
-            watch: watch.clone(),
-            metrics: Arc::new(metrics),
-            proxies: clients.door.proxies.clone(),
-            seats: clients.seats.clone(),
-            publish_rates: clients.publish_rates.clone(),
-            message_rates: clients.message_rates.clone(),
-            revoker: revoker.clone(),
-            scheme: scheme(tls.as_ref()),
-            stream_counters: streams,
-            requests_answered: requests,
-            replica,
-            max_streams: limits.max_streams,
-            max_patterns: limits.max_patterns,
-            max_event_bytes: limits.max_event_bytes,
-            max_batch_bytes: limits.max_batch_bytes,
-            head_timeout,
-            body_timeout: Duration::from_secs(limits.body_timeout_seconds.into()),
-            request_timeout: Duration::from_secs(limits.request_timeout_seconds.into()),
-            bodies,
-            pages,
-            messages,
-            requests: Arc::new(Semaphore::new(limits.max_publishes)),
-        };
-        let shared = |service| Arc::new(RwLock::new(router(service)));
-        let admin = admin.map(|server| (server, shared(service.for_operators(admin_access))));
-        let routers = Routers {
-            router: shared(service.clone()),
-            address,
-            operators: admin_listen.zip(admin.as_ref().map(|(_, router)| router.clone())),
-        };
-        Ok(Self {
-            server,
-            router: routers.router.clone(),
-            reload: Reload::new(service, clients, routers, reloads),
-            admin,
-            base,
-            hub,
-            shards,
-            ending,
-            watch,
-            revoker,
-            connections,
-            drain: Duration::from_secs(settings.listen.drain_seconds.into()),
-            access,
-            tls,
-        })
-    }
-
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.server.local_addr()
@@ -338,6 +176,6 @@ impl App {
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     let access = access(settings, settings.listen.listen)?;
     Authenticator::new(&settings.auth, &access)?;
-    body_budget(&settings.limits)?;
+    budgets(settings)?;
     check_data(&settings.data, settings.limits.max_event_bytes)
 }

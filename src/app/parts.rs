@@ -3,12 +3,12 @@
 use super::StartError;
 use crate::clients::{Proxies, Rates, SeatLimits, Seats};
 use crate::config::{
-    ClientSettings, DataSettings, LimitSettings, MemorySettings, NatsSettings, WebSocketSettings,
+    ClientSettings, DataSettings, LimitSettings, MemorySettings, Settings, WebSocketSettings,
 };
 use crate::http::{Bounds, Door, Server, Tls, max_message};
 use crate::hub::{HubLimits, WindowLimits};
 use crate::log::{DiskLog, JetStreamLog, Log, MemoryLimits, MemoryLog};
-use crate::metrics::Connections;
+use crate::metrics::{Budgets, Connections};
 use crate::publish::BodyBudget;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,7 +108,16 @@ pub(super) fn check_data(data: &DataSettings, event: usize) -> Result<(), StartE
     }
 }
 
-pub(super) fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
+/// What may be held at once of bodies.
+pub(super) fn budgets(settings: &Settings) -> Result<Budgets, StartError> {
+    Ok(Budgets {
+        bodies: body_budget(&settings.limits)?,
+        pages: page_budget(&settings.limits),
+        messages: message_budget(&settings.websockets, &settings.limits),
+    })
+}
+
+fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     let bytes = limits.publish_bytes;
     let body = limits.max_batch_bytes.max(limits.max_event_bytes);
     match bytes < body {
@@ -118,31 +127,31 @@ pub(super) fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartErr
 }
 
 /// What pages may hold: at least the largest event as JSON, each of whose bytes may take six there.
-pub(super) fn page_budget(limits: &LimitSettings) -> BodyBudget {
+fn page_budget(limits: &LimitSettings) -> BodyBudget {
     let event = limits.max_event_bytes.saturating_mul(6);
     BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
 }
 
 /// What messages on their way may hold: at least one that is as large as may be.
-pub(super) fn message_budget(websockets: &WebSocketSettings, limits: &LimitSettings) -> BodyBudget {
+fn message_budget(websockets: &WebSocketSettings, limits: &LimitSettings) -> BodyBudget {
     let message = max_message(limits.max_event_bytes).saturating_mul(2);
     BodyBudget::new(websockets.websocket_bytes.max(message))
 }
 
-pub(super) fn log(
-    data: DataSettings,
-    nats: NatsSettings,
-    memory: &MemorySettings,
-    max_event_bytes: usize,
-) -> Result<Log, StartError> {
-    check_data(&data, max_event_bytes)?;
-    let disk = data.limits(memory.memory_keys);
-    if let Some(folder) = data.folder {
-        return Ok(Log::Disk(DiskLog::open(folder, disk)?));
+pub(super) fn log(settings: &Settings) -> Result<Log, StartError> {
+    let (data, nats, memory) = (&settings.data, &settings.nats, &settings.memory);
+    let max_event_bytes = settings.limits.max_event_bytes;
+    check_data(data, max_event_bytes)?;
+    if let Some(folder) = data.folder.clone() {
+        let limits = data.limits(memory.memory_keys);
+        return Ok(Log::Disk(DiskLog::open(folder, limits)?));
     }
     match nats.servers.is_empty() {
         true => Ok(Log::Memory(MemoryLog::new(memory_limits(memory)))),
-        false => Ok(Log::JetStream(JetStreamLog::new(nats, max_event_bytes)?)),
+        false => {
+            let log = JetStreamLog::new(nats.clone(), max_event_bytes)?;
+            Ok(Log::JetStream(log))
+        }
     }
 }
 

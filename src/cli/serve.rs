@@ -26,7 +26,7 @@ pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> 
     raise_open_files();
     let nats = serve.settings.nats.shown_servers();
     let folder = serve.settings.data.folder.clone();
-    let app = match App::bind(serve.settings) {
+    let app = match App::bind(&serve.settings) {
         Ok(app) => app,
         Err(error) => {
             let text = with_places(&error, &given.told);

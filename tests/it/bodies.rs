@@ -70,7 +70,7 @@ async fn all_bodies_together_hold_no_more_than_they_may() {
 #[test]
 fn a_budget_that_could_never_take_the_largest_body_is_refused() {
     for limit in ["--max-batch-bytes", "--max-event-bytes"] {
-        let refused = App::bind(settings(&[
+        let refused = App::bind(&settings(&[
             "--publish-bytes",
             "20000000",
             limit,

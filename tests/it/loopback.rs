@@ -206,7 +206,7 @@ async fn a_preflight_allows_what_a_publisher_and_a_reader_send() {
 #[tokio::test]
 async fn it_listens_where_others_reach_it_only_once_told_what_is_meant_for_them() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        let refused = App::bind(settings(&["--listen", address]));
+        let refused = App::bind(&settings(&["--listen", address]));
         let error = refused.expect_err("no listener");
         assert!(matches!(error, StartError::Exposed(_)), "{error}");
         let text = error.to_string();
@@ -215,7 +215,7 @@ async fn it_listens_where_others_reach_it_only_once_told_what_is_meant_for_them(
         }
     }
     for address in ["127.0.0.2:0", "[::1]:0"] {
-        if let Err(error) = App::bind(settings(&["--listen", address])) {
+        if let Err(error) = App::bind(&settings(&["--listen", address])) {
             assert!(matches!(error, StartError::Listen { .. }), "{error}");
         }
     }

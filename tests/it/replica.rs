@@ -87,7 +87,7 @@ impl Replica {
 
     /// The same, not waiting for anything.
     pub(crate) fn start_unready(arguments: &[&str]) -> Self {
-        let app = App::bind(settings(arguments)).expect("a replica");
+        let app = App::bind(&settings(arguments)).expect("a replica");
         let address = app.local_addr().expect("its address");
         let admin = app.admin_addr().expect("its address");
         let hub = app.hub().clone();

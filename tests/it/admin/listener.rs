@@ -108,7 +108,7 @@ async fn anonymous_operators_see_all_that_is_for_operators_and_read_no_more_than
 async fn a_listener_that_others_reach_is_refused_unless_something_says_who_may() {
     let bind = |more: &[&str]| {
         let flags = ["--admin-listen", "0.0.0.0:0"];
-        App::bind(settings(&[&flags[..], more].concat()))
+        App::bind(&settings(&[&flags[..], more].concat()))
     };
     let refused = bind(&[]).expect_err("nothing says who may");
     assert!(matches!(refused, StartError::AdminExposed(_)), "{refused}");
