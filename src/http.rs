@@ -18,6 +18,7 @@ mod index;
 mod line;
 mod negotiate;
 mod origins;
+mod pace;
 mod page;
 mod poll;
 mod problem;
@@ -33,6 +34,7 @@ mod websocket;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use examples::examples;
+pub(crate) use pace::Paces;
 pub(crate) use server::{Bounds, Door, Drain, Server};
 pub(crate) use stall::{Stall, Watch};
 pub(crate) use tls::{Tls, TlsError};
@@ -79,6 +81,8 @@ pub(crate) struct Service {
     pub(crate) websocket_counters: WebSocketCounters,
     pub(crate) ending: Ending,
     pub(crate) watch: Watch,
+    /// How far the streams are that no shard serves.
+    pub(crate) paces: Paces,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
     pub(crate) proxies: Arc<Proxies>,
     /// What each client has open.

@@ -6,7 +6,7 @@ use super::reload::{Reload, Routers};
 use super::{App, StartError};
 use crate::auth::Access;
 use crate::config::Settings;
-use crate::http::{Bounds, Credentials, Part, Server, Service, Stall, Tls, Watch, router};
+use crate::http::{Bounds, Credentials, Paces, Part, Server, Service, Stall, Tls, Watch, router};
 use crate::hub::{End, Hub, Shards};
 use crate::metrics::{
     Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, Requests, StreamCounters,
@@ -217,6 +217,7 @@ impl Parts {
             websocket_counters: self.counts.websockets.clone(),
             ending,
             watch: self.watch.clone(),
+            paces: Paces::default(),
             metrics: Arc::new(self.metrics()),
             proxies: clients.door.proxies.clone(),
             seats: clients.seats.clone(),

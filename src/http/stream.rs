@@ -1,5 +1,6 @@
 //! A reader as the body of a response.
 
+use super::pace::Paced;
 use crate::clients::Seat;
 use crate::config::StreamSettings;
 use crate::event::Position;
@@ -22,15 +23,21 @@ pub(super) struct Stream {
     ending: Ending,
     /// When it ends by itself, once that is known.
     ends: Option<Instant>,
-    term: Option<Term>,
-    seat: Seat,
+    lease: Lease,
     /// The last id told to the client, unless that was no position.
     told: Option<Position>,
     opening: Option<Bytes>,
     /// What was heard and is not sent yet, from this of its events on.
     rest: Option<(Signal, usize)>,
     ended: bool,
-    open: OpenStream,
+}
+
+/// What it has and is counted as until it ends.
+pub(super) struct Lease {
+    pub(super) term: Option<Term>,
+    pub(super) seat: Seat,
+    pub(super) open: OpenStream,
+    pub(super) pace: Paced,
 }
 
 impl Stream {
@@ -39,9 +46,7 @@ impl Stream {
         form: Form,
         settings: StreamSettings,
         ending: Ending,
-        term: Option<Term>,
-        seat: Seat,
-        open: OpenStream,
+        lease: Lease,
     ) -> Self {
         let opening = wire::opening(form, settings.retry(), Some(&joined.opening));
         Self {
@@ -51,20 +56,20 @@ impl Stream {
             settings,
             ending,
             ends: None,
-            term,
-            seat,
+            lease,
             told: joined.opening.parse().ok(),
             opening: Some(opening.into()),
             rest: None,
             ended: false,
-            open,
         }
     }
 
     /// What it sends, piece by piece, to its end or the server's.
     pub(super) fn into_pieces(self) -> impl futures::Stream<Item = Bytes> + Send {
         futures::stream::unfold(self, async |mut stream| {
+            stream.lease.pace.asked();
             let bytes = stream.next().await?;
+            stream.lease.pace.given(stream.told);
             Some((bytes, stream))
         })
     }
@@ -74,7 +79,7 @@ impl Stream {
             return None;
         }
         if let Some(opening) = self.opening.take() {
-            self.open.delivered(0, opening.len() as u64);
+            self.lease.open.delivered(0, opening.len() as u64);
             return Some(opening);
         }
         let silence = Instant::now() + self.settings.heartbeat();
@@ -90,8 +95,8 @@ impl Stream {
             reason = ended(&mut self.ending, &mut self.ends) => {
                 (self.close(reason), self.told, 0)
             }
-            () = self.seat.revoked() => (self.close(Closing::Revoked), self.told, 0),
-            due = due(&mut self.term) => (self.come_due(due), self.told, 0),
+            () = self.lease.seat.revoked() => (self.close(Closing::Revoked), self.told, 0),
+            due = due(&mut self.lease.term) => (self.come_due(due), self.told, 0),
             (signal, from) = heard => {
                 let piece = signal.piece(self.form, from);
                 if piece.next.is_none() {
@@ -106,7 +111,7 @@ impl Stream {
             }
         };
         self.told = told;
-        self.open.delivered(count as u64, bytes.len() as u64);
+        self.lease.open.delivered(count as u64, bytes.len() as u64);
         Some(bytes)
     }
 }
@@ -115,7 +120,7 @@ impl Stream {
     /// Its last piece.
     fn close(&mut self, reason: Closing) -> Bytes {
         self.ended = true;
-        self.open.closes(reason);
+        self.lease.open.closes(reason);
         let id = self.told.map(|id| id.to_string());
         let retry = self.settings.retry_after(reason);
         wire::closing(self.form, retry, id.as_deref(), reason).into()

@@ -7,7 +7,7 @@ use super::handoff::{self, Slot};
 use super::negotiate::Media;
 use super::poll;
 use super::problem::Problem;
-use super::stream::Stream;
+use super::stream::{Lease, Stream};
 use super::{Name, Params, Service, Watch};
 use crate::auth::Caller;
 use crate::clients::Seat;
@@ -194,11 +194,24 @@ fn body(
     mut open: OpenStream,
 ) -> Body {
     let watch = way.watch(service);
-    let Held { seat, term, .. } = held;
+    let Held {
+        seat,
+        term,
+        patterns,
+        ..
+    } = held;
     let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
         let ending = service.ending.clone();
         let fate = open.fate();
-        let stream = Stream::new(joined, form, service.streams, ending, term, seat, open);
+        let told = joined.opening.parse().ok();
+        let pace = service.paces.enter(patterns, form, way.client.peer, told);
+        let lease = Lease {
+            term,
+            seat,
+            open,
+            pace,
+        };
+        let stream = Stream::new(joined, form, service.streams, ending, lease);
         let pieces = stream.into_pieces();
         return match watch {
             Some(watch) => Body::new(watch.body(pieces, fate)),

@@ -45,7 +45,11 @@ pub(super) async fn readers(
             "only readers that are behind are told of: ask for `/admin/readers?slow=1`",
         ));
     }
-    let slow = service.shards.slow(limit(&params)?).await;
+    let limit = limit(&params)?;
+    let mut slow = service.shards.slow(limit).await;
+    slow.extend(service.paces.slow(service.hub.head(), limit));
+    slow.sort_by_key(|one| std::cmp::Reverse(one.behind));
+    slow.truncate(limit);
     Ok(json(&Readers {
         readers: slow.into_iter().map(reader).collect(),
         total: service.hub.usage().readers,
