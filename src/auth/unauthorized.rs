@@ -33,6 +33,11 @@ pub enum Unauthorized {
     /// A claim of the wrong kind.
     #[error("the token's claim `{0}` is not of the right kind")]
     WrongKind(&'static str),
+    /// A time so far ahead that it can't be in seconds.
+    #[error(
+        "the token's claim `{0}` is more than 100 years ahead: it is in seconds since 1970 (RFC 7519, section 2), and this looks like milliseconds"
+    )]
+    NotSeconds(&'static str),
     /// Past its `exp`, by so many seconds.
     #[error("the token has expired, {0} s ago")]
     Expired(u64),
@@ -73,7 +78,9 @@ impl Unauthorized {
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "key",
             Self::Signature => "signature",
-            Self::NoClaim(_) | Self::WrongKind(_) | Self::Permissions(_) => "claims",
+            Self::NoClaim(_) | Self::WrongKind(_) | Self::NotSeconds(_) | Self::Permissions(_) => {
+                "claims"
+            }
             Self::Expired(_) => "expired",
             Self::Early(_) | Self::Issued(_) => "early",
             Self::Issuer => "issuer",
