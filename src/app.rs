@@ -15,8 +15,8 @@ use crate::http::{
 };
 use crate::hub::{End, Hub, Shards};
 use crate::metrics::{
-    Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, Requests, StreamCounters,
-    WebSocketCounters,
+    Bounded, Budgets, Connections, HubCounters, Metrics, Refused, Reloads, Requests,
+    StreamCounters, WebSocketCounters,
 };
 use crate::publish::Publisher;
 use crate::revoke::Revoker;
@@ -82,6 +82,7 @@ impl App {
         let admin_access = admin_access(&settings, admin_listen, &access)?;
         let origins = settings.listen.allow_origin;
         let credentials = Arc::new(Credentials::new(&settings.auth, &access, origins)?);
+        let refused = Refused::default();
         let tls = Tls::open(settings.tls)?;
         let connections = Connections::new(limits.max_connections);
         let clients = Clients::new(&settings.clients);
@@ -151,7 +152,7 @@ impl App {
             revoked: &revoker.ended,
         })
         .with_requests(&requests)
-        .with_credentials(credentials.refused())
+        .with_refused(&refused)
         .with_tls(tls.as_ref().map(Tls::counters))
         .with_reloads(&reloads)
         .with_name(&replica);
@@ -179,6 +180,7 @@ impl App {
             watch: watch.clone(),
             metrics: Arc::new(metrics),
             proxies: clients.door.proxies.clone(),
+            refused,
             seats: clients.seats.clone(),
             publish_rates: clients.publish_rates.clone(),
             message_rates: clients.message_rates.clone(),

@@ -30,7 +30,7 @@ pub use grants::{ClaimGrant, Grants, Permissions};
 pub use revoked::{Revocation, Revoked};
 pub use secret::Secret;
 pub use template::Template;
-pub use unauthorized::Unauthorized;
+pub use unauthorized::{NotTaken, Unauthorized};
 
 use crate::event::Pattern;
 

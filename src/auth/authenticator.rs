@@ -13,7 +13,7 @@ use super::jwt::{Expected, LEEWAY, MAX_TOKEN_BYTES, Verifier};
 use super::key::{InvalidKey, Key};
 use super::revoked::Revoked;
 use super::secret::{Secret, UnreadableFile};
-use super::unauthorized::Unauthorized;
+use super::unauthorized::{NotTaken, Unauthorized};
 use crate::config::AuthSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -201,7 +201,10 @@ impl Authenticator {
     /// alone: it may be meant for a proxy in front.
     pub async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
         let Some(shown) = shown.filter(|_| !self.is_open()) else {
-            return self.nobody.clone().ok_or(Unauthorized::Missing);
+            return self
+                .nobody
+                .clone()
+                .ok_or(Unauthorized::Missing(NotTaken::Nothing));
         };
         if shown.len() > MAX_TOKEN_BYTES {
             return Err(Unauthorized::TooLong(shown.len()));

@@ -2,6 +2,7 @@
 
 use super::Access;
 use super::grants::Grants;
+use super::unauthorized::NotTaken;
 use crate::clients::{Account, Address};
 use crate::event::{Feed, Pattern, Patterns};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ pub struct Caller {
     expires: Option<SystemTime>,
     /// When it was issued, where that is known.
     issued: Option<SystemTime>,
-    /// Whether he has shown nothing where credentials are taken.
-    may_show: bool,
+    /// Where he has shown no credentials and these are taken: what he has shown in their place.
+    may_show: Option<NotTaken>,
     /// Whether he may do as much as he likes of what he may do.
     is_backend: bool,
 }
@@ -46,6 +47,18 @@ pub enum Deed {
     Admin,
 }
 
+impl Deed {
+    /// The permission that it takes.
+    pub fn permission(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Publish => "publish",
+            Self::Request => "request",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// Something that a caller may not do; says what it would take, and nothing of what others may.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
@@ -56,8 +69,10 @@ pub struct Denied {
     pub name: String,
     /// Whether nothing is known of the caller.
     pub anonymous: bool,
-    /// Whether he has shown nothing where credentials are taken: they might help.
-    pub may_show: bool,
+    /// The subject of his token, or the name of his API key.
+    pub subject: Option<Arc<str>>,
+    /// Where he has shown no credentials and these might help: what he has shown in their place.
+    pub may_show: Option<NotTaken>,
 }
 
 impl Caller {
@@ -68,7 +83,7 @@ impl Caller {
             grants: Arc::default(),
             expires: None,
             issued: None,
-            may_show: false,
+            may_show: None,
             is_backend: false,
         }
     }
@@ -80,7 +95,7 @@ impl Caller {
             grants: Arc::new(grants),
             expires: None,
             issued: None,
-            may_show: false,
+            may_show: None,
             is_backend: false,
         }
     }
@@ -89,7 +104,16 @@ impl Caller {
     #[must_use]
     pub fn who_may_show_more(self) -> Self {
         Self {
-            may_show: true,
+            may_show: Some(NotTaken::Nothing),
+            ..self
+        }
+    }
+
+    /// The same where he has shown this in the place of credentials.
+    #[must_use]
+    pub fn having_shown(self, not_taken: NotTaken) -> Self {
+        Self {
+            may_show: self.may_show.map(|_| not_taken),
             ..self
         }
     }
@@ -109,7 +133,7 @@ impl Caller {
             grants: Arc::new(grants),
             expires,
             issued: None,
-            may_show: false,
+            may_show: None,
             is_backend: false,
         }
     }
@@ -211,6 +235,10 @@ impl Caller {
             deed,
             name: name.to_owned(),
             anonymous: self.who == Who::Anonymous,
+            subject: match &self.who {
+                Who::Known(subject) => subject.clone(),
+                Who::Local | Who::Anonymous => None,
+            },
             may_show: self.may_show,
         }
     }
@@ -239,21 +267,25 @@ impl From<&Access> for Caller {
 
 impl Denied {
     fn text(&self) -> String {
-        let (doing, all, word) = match self.deed {
-            Deed::Subscribe => ("reading", "read", "subscribe"),
-            Deed::Publish => ("publishing to", "publish to", "publish"),
-            Deed::Request => ("requesting", "request", "request"),
-            Deed::Admin if self.anonymous && !self.may_show => {
+        let (doing, all) = match self.deed {
+            Deed::Subscribe => ("reading", "read"),
+            Deed::Publish => ("publishing to", "publish to"),
+            Deed::Request => ("requesting", "request"),
+            Deed::Admin if self.anonymous && self.may_show.is_none() => {
                 return "this takes the permission `admin`, which nobody has without authentication; --admin-listen opens a listener for operators".to_owned();
             }
-            Deed::Admin => return "this takes the permission `admin`".to_owned(),
+            Deed::Admin => {
+                let shown = self.may_show.map(NotTaken::beside).unwrap_or_default();
+                return format!("this takes the permission `admin`{shown}");
+            }
         };
-        let name = &self.name;
+        let (name, word) = (&self.name, self.deed.permission());
         match (self.anonymous, self.may_show) {
-            (true, true) => format!(
-                "{doing} `{name}` takes credentials: a token or an API key as `Authorization: Bearer …`; what everyone may {all} is set with --anonymous-{word}"
+            (true, Some(not_taken)) => format!(
+                "{doing} `{name}` takes credentials: a token or an API key as `Authorization: Bearer …`{}; what everyone may {all} is set with --anonymous-{word}",
+                not_taken.beside()
             ),
-            (true, false) => format!(
+            (true, None) => format!(
                 "{doing} `{name}` is not allowed here; what everyone may {all} is set with --anonymous-{word}"
             ),
             (false, _) => format!(

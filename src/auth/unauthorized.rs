@@ -7,8 +7,8 @@ use super::jwt::MAX_TOKEN_BYTES;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthorized {
     /// None, where nothing is meant for everyone.
-    #[error("this takes credentials: a token or an API key, as `Authorization: Bearer …`")]
-    Missing,
+    #[error("this takes credentials: a token or an API key, as `Authorization: Bearer …`{}", .0.beside())]
+    Missing(NotTaken),
     /// Too long to be looked at.
     #[error("the credentials have {0} bytes; at most {MAX_TOKEN_BYTES} are taken")]
     TooLong(usize),
@@ -68,11 +68,44 @@ pub enum Unauthorized {
     Unavailable,
 }
 
+/// What somebody has shown in the place of credentials, where it is not taken for any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Nothing at all.
+    #[error("nothing was shown")]
+    Nothing,
+    /// A header `Authorization` of another scheme, or of none.
+    #[error(
+        "the header `Authorization` was there, and was not understood: it is the word `Bearer`, a space, and the token or API key"
+    )]
+    Authorization,
+    /// A header `X-Api-Key`.
+    #[error(
+        "the header `X-Api-Key` was there, and is not read: API keys come as `Authorization: Bearer <key>` too"
+    )]
+    XApiKey,
+    /// A token in the URL.
+    #[error(
+        "`access_token` was in the URL, and is not read there: --jwt-query switches tokens in the URL on, for GET alone; `Authorization: Bearer <token>` is always read"
+    )]
+    Url,
+}
+
+impl NotTaken {
+    /// As what is added to a text.
+    pub(super) fn beside(self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            shown => format!("; {shown}"),
+        }
+    }
+}
+
 impl Unauthorized {
     /// The reason in a word, as it is counted.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Missing(_) => "missing",
             Self::TooLong(_) | Self::Malformed(_) => "malformed",
             Self::Unknown(_) => "unknown",
             Self::Algorithm => "algorithm",

@@ -60,7 +60,10 @@ async fn without_authentication_callers_are_who_they_were_and_what_they_show_is_
 #[tokio::test]
 async fn with_authentication_who_shows_nothing_may_do_what_everyone_may_and_else_is_refused() {
     let strict = authenticator(&["--jwt-key", SECRET]).unwrap();
-    assert_eq!(strict.caller(None).await, Err(Unauthorized::Missing));
+    assert_eq!(
+        strict.caller(None).await,
+        Err(Unauthorized::Missing(NotTaken::Nothing))
+    );
     let settings = settings(&["--jwt-key", SECRET]);
     let mixed = Authenticator::new(&settings, &everyone()).unwrap();
     assert_eq!(
