@@ -211,7 +211,8 @@ impl Authenticator {
         }
         if let Some(key) = self.api_keys.find(shown) {
             self.check_revoked(Some(key.name()), None)?;
-            return Ok(Caller::backend(key.name(), key.grants()));
+            let backend = Caller::backend(key.name(), key.grants());
+            return Ok(backend.beside(self.nobody.as_ref()));
         }
         match &self.tokens {
             Some(tokens) if shown.contains('.') => {
@@ -227,7 +228,7 @@ impl Authenticator {
                 }
                 self.check_revoked(subject.as_deref(), token.issued)?;
                 let caller = Caller::known(subject.as_deref(), grants, Some(token.expires));
-                Ok(caller.issued_at(token.issued))
+                Ok(caller.issued_at(token.issued).beside(self.nobody.as_ref()))
             }
             tokens => Err(Unauthorized::Unknown(tokens.is_some())),
         }

@@ -17,6 +17,8 @@ pub struct Caller {
     expires: Option<SystemTime>,
     /// When it was issued, where that is known.
     issued: Option<SystemTime>,
+    /// What everyone may do, where he has shown credentials: that is not his by itself.
+    everyone: Option<Arc<Grants>>,
     /// Where he has shown no credentials and these are taken: what he has shown in their place.
     may_show: Option<NotTaken>,
     /// Whether he may do as much as he likes of what he may do.
@@ -71,6 +73,8 @@ pub struct Denied {
     pub anonymous: bool,
     /// The subject of his token, or the name of his API key.
     pub subject: Option<Arc<str>>,
+    /// What allows it to everyone who shows nothing.
+    pub everyone: Option<Pattern>,
     /// Where he has shown no credentials and these might help: what he has shown in their place.
     pub may_show: Option<NotTaken>,
 }
@@ -83,6 +87,7 @@ impl Caller {
             grants: Arc::default(),
             expires: None,
             issued: None,
+            everyone: None,
             may_show: None,
             is_backend: false,
         }
@@ -95,6 +100,7 @@ impl Caller {
             grants: Arc::new(grants),
             expires: None,
             issued: None,
+            everyone: None,
             may_show: None,
             is_backend: false,
         }
@@ -118,6 +124,15 @@ impl Caller {
         }
     }
 
+    /// The same where everyone may do what that one may who has shown nothing.
+    #[must_use]
+    pub fn beside(self, nobody: Option<&Self>) -> Self {
+        Self {
+            everyone: nobody.map(|nobody| nobody.grants.clone()),
+            ..self
+        }
+    }
+
     /// One who has shown an API key, which are for the operator's own backends.
     pub fn backend(name: &str, grants: Grants) -> Self {
         Self {
@@ -133,6 +148,7 @@ impl Caller {
             grants: Arc::new(grants),
             expires,
             issued: None,
+            everyone: None,
             may_show: None,
             is_backend: false,
         }
@@ -198,7 +214,10 @@ impl Caller {
     pub fn may_subscribe(&self, asked: &Pattern) -> Result<(), Denied> {
         match self.may(|grants| grants.may_subscribe(asked)) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Subscribe, asked.as_str())),
+            false => {
+                let everyone = self.everyone(|all| &all.subscribe, |grant| grant.covers(asked));
+                Err(self.denied(Deed::Subscribe, asked.as_str(), everyone))
+            }
         }
     }
 
@@ -206,7 +225,10 @@ impl Caller {
     pub fn publish(&self, feed: &Feed) -> Result<(), Denied> {
         match self.may(|grants| grants.may_publish(feed)) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Publish, feed.as_str())),
+            false => {
+                let everyone = self.everyone(|all| &all.publish, |grant| grant.matches(feed));
+                Err(self.denied(Deed::Publish, feed.as_str(), everyone))
+            }
         }
     }
 
@@ -214,7 +236,10 @@ impl Caller {
     pub fn request(&self, name: &Feed) -> Result<(), Denied> {
         match self.may(|grants| grants.may_request(name)) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Request, name.as_str())),
+            false => {
+                let everyone = self.everyone(|all| &all.request, |grant| grant.matches(name));
+                Err(self.denied(Deed::Request, name.as_str(), everyone))
+            }
         }
     }
 
@@ -222,7 +247,7 @@ impl Caller {
     pub fn admin(&self) -> Result<(), Denied> {
         match self.may(|grants| grants.admin) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Admin, "")),
+            false => Err(self.denied(Deed::Admin, "", None)),
         }
     }
 
@@ -230,7 +255,17 @@ impl Caller {
         self.who == Who::Local || granted(&self.grants)
     }
 
-    fn denied(&self, deed: Deed, name: &str) -> Denied {
+    /// The pattern of everyone's that allows something.
+    fn everyone(
+        &self,
+        of: impl FnOnce(&Grants) -> &Vec<Pattern>,
+        allows: impl Fn(&Pattern) -> bool,
+    ) -> Option<Pattern> {
+        let mut grants = of(self.everyone.as_deref()?).iter();
+        grants.find(|grant| allows(grant)).cloned()
+    }
+
+    fn denied(&self, deed: Deed, name: &str, everyone: Option<Pattern>) -> Denied {
         Denied {
             deed,
             name: name.to_owned(),
@@ -239,6 +274,7 @@ impl Caller {
                 Who::Known(subject) => subject.clone(),
                 Who::Local | Who::Anonymous => None,
             },
+            everyone,
             may_show: self.may_show,
         }
     }
@@ -266,6 +302,17 @@ impl From<&Access> for Caller {
 }
 
 impl Denied {
+    /// What is to be known where it would be allowed without credentials.
+    fn of_everyone(&self) -> String {
+        let word = self.deed.permission();
+        match &self.everyone {
+            None => String::new(),
+            Some(pattern) => format!(
+                "; it is for everyone who shows nothing (--anonymous-{word}), and who shows a token or an API key may do what that grants and nothing else: --grant-{word} '{pattern}' grants it to every token"
+            ),
+        }
+    }
+
     fn text(&self) -> String {
         let (doing, all) = match self.deed {
             Deed::Subscribe => ("reading", "read"),
@@ -289,7 +336,8 @@ impl Denied {
                 "{doing} `{name}` is not allowed here; what everyone may {all} is set with --anonymous-{word}"
             ),
             (false, _) => format!(
-                "{doing} `{name}` is not allowed with these credentials; it takes the permission `{word}` for a pattern that covers `{name}`"
+                "{doing} `{name}` is not allowed with these credentials; it takes the permission `{word}` for a pattern that covers `{name}`{}",
+                self.of_everyone()
             ),
         }
     }
@@ -346,6 +394,32 @@ mod tests {
         ] {
             let text = denied.unwrap_err().to_string();
             assert!(!text.contains("a.>") && !text.contains("b.*"), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_shows_credentials_is_told_where_he_could_do_it_without() {
+        let nobody = Caller::anonymous(grants());
+        let caller = Caller::known(Some("ann"), Grants::default(), None).beside(Some(&nobody));
+        for (denied, told) in [
+            (
+                caller.subscribe(&patterns(&["a.x"])),
+                Some("--grant-subscribe 'a.>'"),
+            ),
+            (
+                caller.publish(&"b.x".parse().unwrap()),
+                Some("--grant-publish 'b.*'"),
+            ),
+            (
+                caller.request(&"c".parse().unwrap()),
+                Some("--grant-request 'c'"),
+            ),
+            (caller.subscribe(&patterns(&["z"])), None),
+            (caller.admin(), None),
+        ] {
+            let text = denied.unwrap_err().to_string();
+            assert_eq!(text.contains("everyone"), told.is_some(), "{text}");
+            assert!(text.contains(told.unwrap_or_default()), "{text}");
         }
     }
 

@@ -231,3 +231,26 @@ async fn with_jwt_query_a_token_in_the_url_opens_whatever_is_read() {
     let path = format!("/admin/status?access_token={other}");
     get(&replica, &path, &[]).await.problem(403);
 }
+
+#[tokio::test]
+async fn who_shows_a_token_is_told_what_lets_it_do_what_everyone_may() {
+    let flags = ["--anonymous-subscribe", "public.>"];
+    let replica = guarded(&flags).await;
+    let shown = bearer(&right());
+    let headers = [
+        ("Authorization", shown.as_str()),
+        ("Accept", "application/json"),
+    ];
+    assert_eq!(
+        get(&replica, "/feeds/public.a", &headers[1..]).await.status,
+        200
+    );
+    let detail = get(&replica, "/feeds/public.a", &headers)
+        .await
+        .problem(403);
+    check(&detail, &["--grant-subscribe 'public.>'"]);
+    let detail = get(&replica, "/feeds/secret", &headers).await.problem(403);
+    assert!(!detail.contains("--grant"), "{detail}");
+    let granted = guarded(&[&flags[..], &["--grant-subscribe", "public.>"]].concat()).await;
+    assert_eq!(get(&granted, "/feeds/public.a", &headers).await.status, 200);
+}
