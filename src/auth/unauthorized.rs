@@ -66,6 +66,11 @@ pub enum Unauthorized {
     /// The issuer's keys could not be fetched yet: no fault of the caller's, who may come back.
     #[error("the keys of the tokens' issuer can't be fetched now; come back later")]
     Unavailable,
+    /// No key has its `kid`, and they could not be fetched anew since it was first seen.
+    #[error(
+        "the token's `kid` names no key that is known yet, and the keys of the tokens' issuer are fetched again in a moment; come back later"
+    )]
+    UnknownYet,
 }
 
 /// What somebody has shown in the place of credentials, where it is not taken for any.
@@ -119,12 +124,12 @@ impl Unauthorized {
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Revoked => "revoked",
-            Self::Unavailable => "unavailable",
+            Self::Unavailable | Self::UnknownYet => "unavailable",
         }
     }
 
     /// Whether the same credentials may be taken a little later: then the answer is 503 and not 401.
     pub fn is_passing(&self) -> bool {
-        *self == Self::Unavailable
+        matches!(self, Self::Unavailable | Self::UnknownYet)
     }
 }
