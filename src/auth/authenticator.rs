@@ -298,10 +298,10 @@ fn verifier(
     }
     let jwks = match &settings.jwks_url {
         Some(url) => {
-            let allowed = &settings.jwt_algorithms;
-            match jwks.filter(|jwks| jwks.is_of(url, allowed)) {
+            // Also where other algorithms are allowed now: the issuer may be away.
+            match jwks.filter(|jwks| jwks.is_of(url)) {
                 Some(jwks) => Some(jwks),
-                None => Some(Jwks::new(url, allowed.clone())?),
+                None => Some(Jwks::new(url)?),
             }
         }
         None => None,
@@ -316,6 +316,7 @@ fn verifier(
     Ok(Some(Verifier {
         keys,
         jwks,
+        allowed: settings.jwt_algorithms.clone(),
         expected,
     }))
 }

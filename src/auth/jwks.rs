@@ -11,7 +11,7 @@
 mod tests;
 
 use super::authenticator::AuthError;
-use super::key::{Algorithm, Key, read_jwks};
+use super::key::{Key, read_jwks};
 use super::unauthorized::Unauthorized;
 use crate::config::shown_url;
 use parking_lot::Mutex;
@@ -43,8 +43,6 @@ const MAX_MISSED: usize = 10_000;
 pub struct Jwks {
     url: Url,
     client: Client,
-    /// The algorithms that its keys may be used with; empty for all that they are for.
-    allowed: Vec<Algorithm>,
     held: Mutex<Held>,
     /// One fetch at a time.
     turn: Arc<Semaphore>,
@@ -64,7 +62,7 @@ struct Held {
 
 impl Jwks {
     /// Those at `url`; none are fetched yet. It is `https`, or `http` on this machine.
-    pub fn new(url: &Url, allowed: Vec<Algorithm>) -> Result<Arc<Self>, AuthError> {
+    pub fn new(url: &Url) -> Result<Arc<Self>, AuthError> {
         let is_local = is_local(url);
         if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
             return Err(AuthError::JwksUrl);
@@ -83,16 +81,15 @@ impl Jwks {
         Ok(Arc::new(Self {
             url: url.clone(),
             client,
-            allowed,
             held: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
             hasher: RandomState::new(),
         }))
     }
 
-    /// Whether these are the keys at `url`, for these algorithms.
-    pub(super) fn is_of(&self, url: &Url, allowed: &[Algorithm]) -> bool {
-        self.url == *url && self.allowed == allowed
+    /// Whether these are the keys at `url`.
+    pub(super) fn is_of(&self, url: &Url) -> bool {
+        self.url == *url
     }
 
     /// The keys, among them one with this `kid` if the issuer has it. Waits for the issuer only where there are none,
@@ -199,17 +196,7 @@ impl Jwks {
             }
             body.extend_from_slice(&chunk);
         }
-        let mut keys = read_jwks(&body).map_err(|error| error.to_string())?;
-        if !self.allowed.is_empty() {
-            for key in &mut keys {
-                key.narrow(|one| self.allowed.contains(&one));
-            }
-            keys.retain(|key| !key.algorithms().is_empty());
-        }
-        match keys.is_empty() {
-            true => Err("none of its keys is for an algorithm of --jwt-algorithms".to_owned()),
-            false => Ok(keys),
-        }
+        read_jwks(&body).map_err(|error| error.to_string())
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Verifier {
     pub(super) keys: Vec<Key>,
     /// The keys of an issuer.
     pub(super) jwks: Option<Arc<Jwks>>,
+    /// The algorithms that the keys may be used with; empty for all that they are for.
+    pub(super) allowed: Vec<Algorithm>,
     pub(super) expected: Expected,
 }
 
@@ -55,6 +57,9 @@ impl Verifier {
     /// The claims of a token, once its signature and its times are right, and it is meant for this service.
     pub async fn verify(&self, token: &str) -> Result<Shown, Unauthorized> {
         let token = Token::parse(token)?;
+        if !self.allowed.is_empty() && !self.allowed.contains(&token.algorithm) {
+            return Err(Unauthorized::Algorithm);
+        }
         let claims = match (token.signed_by(&self.keys), &self.jwks) {
             (
                 Err(Unauthorized::UnknownKey | Unauthorized::Algorithm | Unauthorized::Signature),

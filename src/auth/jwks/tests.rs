@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::key::Algorithm;
 use crate::auth::key::testing::jwk;
 use axum::Router;
 use axum::extract::State;
@@ -31,7 +32,7 @@ impl Issuer {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let jwks = Jwks::new(&url.parse().unwrap(), Vec::new()).unwrap();
+        let jwks = Jwks::new(&url.parse().unwrap()).unwrap();
         (issuer, jwks)
     }
 
@@ -248,20 +249,9 @@ async fn an_answer_that_is_too_large_is_not_read() {
     );
 }
 
-#[tokio::test]
-async fn keys_are_bound_to_the_algorithms_that_are_allowed() {
-    let (_, jwks) = Issuer::start(keys(&["a"])).await;
-    let only = |allowed| Jwks::new(&jwks.url, vec![allowed]).unwrap();
-    assert!(only(Algorithm::ES256).keys(None).await.is_ok());
-    assert_eq!(
-        only(Algorithm::RS256).keys(None).await.unwrap_err(),
-        Unauthorized::Unavailable
-    );
-}
-
 #[test]
 fn an_open_line_is_for_this_machine_alone() {
-    let new = |url: &str| Jwks::new(&url.parse().unwrap(), Vec::new()).map(|_| ());
+    let new = |url: &str| Jwks::new(&url.parse().unwrap()).map(|_| ());
     for url in [
         "https://example.com/k",
         "http://localhost/k",

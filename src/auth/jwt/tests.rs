@@ -14,6 +14,7 @@ fn verifier(texts: &[&str]) -> Verifier {
     Verifier {
         keys: keys(texts),
         jwks: None,
+        allowed: Vec::new(),
         expected: Expected::default(),
     }
 }
@@ -59,6 +60,22 @@ async fn one_of_several_keys_will_do() {
         refused(&verifier, &token(Algorithm::EdDSA, None, &claims())).await,
         Unauthorized::Algorithm
     );
+}
+
+#[tokio::test]
+async fn where_algorithms_are_named_no_other_is_taken_with_any_key() {
+    let verifier = Verifier {
+        allowed: vec![Algorithm::ES256],
+        ..verifier(&[RSA_PUBLIC, P256_PUBLIC])
+    };
+    let of = |by| token(by, None, &claims());
+    assert!(verifier.verify(&of(Algorithm::ES256)).await.is_ok());
+    for other in [Algorithm::RS256, Algorithm::PS256] {
+        assert_eq!(
+            refused(&verifier, &of(other)).await,
+            Unauthorized::Algorithm
+        );
+    }
 }
 
 #[tokio::test]
