@@ -24,6 +24,8 @@ use std::time::SystemTime;
 pub struct Authenticator {
     tokens: Option<Verifier>,
     api_keys: ApiKeys,
+    /// Whether there is nothing to show: without any setting of authentication.
+    is_open: bool,
     granted: Granted,
     /// What those may do who show nothing; `None` where they have to.
     nobody: Option<Caller>,
@@ -58,6 +60,12 @@ pub enum AuthError {
         /// Why.
         error: InvalidKey,
     },
+    /// A file of API keys that may be empty because it could not be written.
+    #[error(
+        "--api-keys-file: {} is empty, which may be a mistake; where there is to be no API key any more, leave a line in it that begins with `#`",
+        .0.display()
+    )]
+    NoApiKeys(PathBuf),
     /// An API key is none.
     #[error("--{option}{}: {error}", shown(path))]
     ApiKey {
@@ -150,10 +158,12 @@ impl Authenticator {
         settings.check()?;
         let tokens = verifier(settings, jwks)?;
         let api_keys = api_keys(settings)?;
-        let is_open = tokens.is_none() && api_keys.is_empty();
+        // A file of API keys without any lets nobody in.
+        let is_open = !settings.is_given();
         Ok(Self {
             tokens,
             api_keys,
+            is_open,
             granted: Granted {
                 all: Permissions {
                     subscribe: settings.grant_subscribe.clone(),
@@ -189,7 +199,7 @@ impl Authenticator {
 
     /// Whether there is anything to show.
     pub fn is_open(&self) -> bool {
-        self.tokens.is_none() && self.api_keys.is_empty()
+        self.is_open
     }
 
     /// Whether something may be done without showing anything.
@@ -384,7 +394,10 @@ fn api_keys(settings: &AuthSettings) -> Result<ApiKeys, AuthError> {
         all.push(key.map_err(wrong("api-key", None))?);
     }
     if let Some(path) = &settings.api_keys_file {
-        let text = read("api-keys-file", path)?;
+        let text = read("api-keys-file", path).map_err(|error| match error {
+            AuthError::File { error, .. } if error.is_empty() => AuthError::NoApiKeys(error.path),
+            error => error,
+        })?;
         let keys = api_key::read_lines(text.expose());
         all.extend(keys.map_err(wrong("api-keys-file", Some(path.clone())))?);
     }
