@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`authenticator`] | credentials → who calls |
 //! | [`caller`] | who calls, and what he may do |
+//! | [`denied`] | what may not be done, and what it would take |
 //! | [`grants`], [`template`] | what may be done, and how it is written down |
 //! | [`api_key`] | keys of backends |
 //! | [`jwt`], [`claims`] | tokens, and what they say |
@@ -15,6 +16,7 @@ pub mod api_key;
 pub mod authenticator;
 pub mod caller;
 pub mod claims;
+pub mod denied;
 pub mod grants;
 pub mod jwks;
 pub mod jwt;
@@ -25,12 +27,13 @@ pub mod template;
 mod unauthorized;
 
 pub use authenticator::{AuthError, Authenticator};
-pub use caller::{Caller, Deed, Denied, Who};
+pub use caller::{Caller, Who};
+pub use denied::{Deed, Denied};
 pub use grants::{ClaimGrant, Grants, Permissions};
 pub use revoked::{Revocation, Revoked};
 pub use secret::Secret;
 pub use template::Template;
-pub use unauthorized::Unauthorized;
+pub use unauthorized::{NotTaken, Unauthorized};
 
 use crate::event::Pattern;
 

@@ -23,6 +23,7 @@ mod page;
 mod poll;
 mod problem;
 mod publish;
+mod refusal;
 mod server;
 mod stall;
 mod stream;
@@ -40,11 +41,11 @@ pub(crate) use stall::{Stall, Watch};
 pub(crate) use tls::{Tls, TlsError};
 pub(crate) use websocket::max_message;
 
-use crate::auth::Access;
+use crate::auth::{Access, NotTaken};
 use crate::clients::{Proxies, Rates, Seats};
 use crate::config::{StreamSettings, WebSocketSettings};
 use crate::hub::{Hub, Shards};
-use crate::metrics::{self, Requests, StreamCounters, WebSocketCounters};
+use crate::metrics::{self, Refused, Requests, StreamCounters, WebSocketCounters};
 use crate::publish::{BodyBudget, Publisher};
 use crate::revoke::Revoker;
 use access::Callers;
@@ -53,6 +54,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Path, Query
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use credentials::ACCESS_TOKEN;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body;
@@ -85,6 +87,8 @@ pub(crate) struct Service {
     pub(crate) paces: Paces,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,
     pub(crate) proxies: Arc<Proxies>,
+    /// What was refused for who sent it, or from where.
+    pub(crate) refused: Refused,
     /// What each client has open.
     pub(crate) seats: Seats,
     /// How much each may publish.
@@ -144,6 +148,7 @@ pub(crate) fn router(service: Service) -> Router {
         Part::Clients => admin::elsewhere(),
     };
     let (base, requests) = (service.base.clone(), service.requests_answered.clone());
+    let refusals = (service.refused.clone(), service.proxies.clone());
     let routes = Router::new()
         .route("/", get(index::index))
         .route("/feeds", get(subscribe::several).post(batch::many))
@@ -161,6 +166,7 @@ pub(crate) fn router(service: Service) -> Router {
         .layer(from_fn_with_state(callers, access::guard))
         .layer(from_fn(finish))
         .layer(from_fn_with_state(requests, count))
+        .layer(from_fn_with_state(refusals, refusal::watch))
 }
 
 /// What is answered to those who speak HTTP without TLS where TLS is spoken.
@@ -293,11 +299,16 @@ pub(crate) fn in_url(name: &str) -> PercentEncode<'_> {
 /// The query's parameters, in order.
 struct Params(Vec<(String, String)>);
 
-impl<S: Sync> FromRequestParts<S> for Params {
+/// Without a token, where the URL may have one: it is no parameter of any route.
+impl FromRequestParts<Service> for Params {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::read(&parts.uri)
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
+        let mut params = Self::read(&parts.uri)?;
+        if service.credentials.in_query_of(&parts.method) {
+            params.0.retain(|(name, _)| name != ACCESS_TOKEN);
+        }
+        Ok(params)
     }
 }
 
@@ -349,9 +360,14 @@ impl Params {
         let Some((name, _)) = self.0.iter().find(|(name, _)| !is_known(name)) else {
             return Ok(());
         };
+        if name == ACCESS_TOKEN {
+            return Err(Problem::bad_request(NotTaken::Url.to_string()));
+        }
         let name = name.escape_debug();
         Err(Problem::bad_request(match known {
-            [] => format!("`{name}` is no parameter: a publish has none, but headers"),
+            [] => format!(
+                "`{name}` is no parameter: there are none here; what a publish says of its event is in headers"
+            ),
             known => {
                 let known = known.join("`, `");
                 format!("`{name}` is no parameter; there are `{known}`")

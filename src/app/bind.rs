@@ -9,8 +9,8 @@ use crate::config::Settings;
 use crate::http::{Bounds, Credentials, Paces, Part, Server, Service, Stall, Tls, Watch, router};
 use crate::hub::{End, Hub, Shards};
 use crate::metrics::{
-    Bounded, Budgets, Connections, HubCounters, Metrics, Reloads, Requests, StreamCounters,
-    WebSocketCounters,
+    Bounded, Budgets, Connections, HubCounters, Metrics, Refused, Reloads, Requests,
+    StreamCounters, WebSocketCounters,
 };
 use crate::publish::Publisher;
 use crate::revoke::Revoker;
@@ -51,6 +51,7 @@ struct Counts {
     streams: StreamCounters,
     websockets: WebSocketCounters,
     requests: Requests,
+    refused: Refused,
     reloads: Reloads,
 }
 
@@ -186,7 +187,7 @@ impl Parts {
             revoked: &self.revoker.ended,
         })
         .with_requests(&self.counts.requests)
-        .with_credentials(self.trust.credentials.refused())
+        .with_refused(&self.counts.refused)
         .with_tls(self.tls.as_ref().map(Tls::counters))
         .with_reloads(&self.counts.reloads)
         .with_name(&self.replica)
@@ -211,6 +212,7 @@ impl Parts {
             access: trust.access.clone(),
             renewing: Arc::new(RwLock::new(trust.credentials.clone())),
             credentials: trust.credentials.clone(),
+            refused: self.counts.refused.clone(),
             shards: self.shards.clone(),
             streams: settings.streams,
             websockets: settings.websockets,

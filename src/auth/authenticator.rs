@@ -13,7 +13,7 @@ use super::jwt::{Expected, LEEWAY, MAX_TOKEN_BYTES, Verifier};
 use super::key::{InvalidKey, Key};
 use super::revoked::Revoked;
 use super::secret::{Secret, UnreadableFile};
-use super::unauthorized::Unauthorized;
+use super::unauthorized::{NotTaken, Unauthorized};
 use crate::config::AuthSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use std::time::SystemTime;
 pub struct Authenticator {
     tokens: Option<Verifier>,
     api_keys: ApiKeys,
+    /// Whether there is nothing to show: without any setting of authentication.
+    is_open: bool,
     granted: Granted,
     /// What those may do who show nothing; `None` where they have to.
     nobody: Option<Caller>,
@@ -58,6 +60,12 @@ pub enum AuthError {
         /// Why.
         error: InvalidKey,
     },
+    /// A file of API keys that may be empty because it could not be written.
+    #[error(
+        "--api-keys-file: {} is empty, which may be a mistake; where there is to be no API key any more, leave a line in it that begins with `#`",
+        .0.display()
+    )]
+    NoApiKeys(PathBuf),
     /// An API key is none.
     #[error("--{option}{}: {error}", shown(path))]
     ApiKey {
@@ -150,10 +158,12 @@ impl Authenticator {
         settings.check()?;
         let tokens = verifier(settings, jwks)?;
         let api_keys = api_keys(settings)?;
-        let is_open = tokens.is_none() && api_keys.is_empty();
+        // A file of API keys without any lets nobody in.
+        let is_open = !settings.is_given();
         Ok(Self {
             tokens,
             api_keys,
+            is_open,
             granted: Granted {
                 all: Permissions {
                     subscribe: settings.grant_subscribe.clone(),
@@ -189,7 +199,7 @@ impl Authenticator {
 
     /// Whether there is anything to show.
     pub fn is_open(&self) -> bool {
-        self.tokens.is_none() && self.api_keys.is_empty()
+        self.is_open
     }
 
     /// Whether something may be done without showing anything.
@@ -201,14 +211,18 @@ impl Authenticator {
     /// alone: it may be meant for a proxy in front.
     pub async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
         let Some(shown) = shown.filter(|_| !self.is_open()) else {
-            return self.nobody.clone().ok_or(Unauthorized::Missing);
+            return self
+                .nobody
+                .clone()
+                .ok_or(Unauthorized::Missing(NotTaken::Nothing));
         };
         if shown.len() > MAX_TOKEN_BYTES {
             return Err(Unauthorized::TooLong(shown.len()));
         }
         if let Some(key) = self.api_keys.find(shown) {
             self.check_revoked(Some(key.name()), None)?;
-            return Ok(Caller::backend(key.name(), key.grants()));
+            let backend = Caller::backend(key.name(), key.grants());
+            return Ok(backend.beside(self.nobody.as_ref()));
         }
         match &self.tokens {
             Some(tokens) if shown.contains('.') => {
@@ -224,7 +238,7 @@ impl Authenticator {
                 }
                 self.check_revoked(subject.as_deref(), token.issued)?;
                 let caller = Caller::known(subject.as_deref(), grants, Some(token.expires));
-                Ok(caller.issued_at(token.issued))
+                Ok(caller.issued_at(token.issued).beside(self.nobody.as_ref()))
             }
             tokens => Err(Unauthorized::Unknown(tokens.is_some())),
         }
@@ -294,10 +308,10 @@ fn verifier(
     }
     let jwks = match &settings.jwks_url {
         Some(url) => {
-            let allowed = &settings.jwt_algorithms;
-            match jwks.filter(|jwks| jwks.is_of(url, allowed)) {
+            // Also where other algorithms are allowed now: the issuer may be away.
+            match jwks.filter(|jwks| jwks.is_of(url)) {
                 Some(jwks) => Some(jwks),
-                None => Some(Jwks::new(url, allowed.clone())?),
+                None => Some(Jwks::new(url)?),
             }
         }
         None => None,
@@ -312,6 +326,7 @@ fn verifier(
     Ok(Some(Verifier {
         keys,
         jwks,
+        allowed: settings.jwt_algorithms.clone(),
         expected,
     }))
 }
@@ -379,7 +394,10 @@ fn api_keys(settings: &AuthSettings) -> Result<ApiKeys, AuthError> {
         all.push(key.map_err(wrong("api-key", None))?);
     }
     if let Some(path) = &settings.api_keys_file {
-        let text = read("api-keys-file", path)?;
+        let text = read("api-keys-file", path).map_err(|error| match error {
+            AuthError::File { error, .. } if error.is_empty() => AuthError::NoApiKeys(error.path),
+            error => error,
+        })?;
         let keys = api_key::read_lines(text.expose());
         all.extend(keys.map_err(wrong("api-keys-file", Some(path.clone())))?);
     }

@@ -1,7 +1,9 @@
 //! Who calls, and what he may do.
 
 use super::Access;
+use super::denied::{Deed, Denied};
 use super::grants::Grants;
+use super::unauthorized::NotTaken;
 use crate::clients::{Account, Address};
 use crate::event::{Feed, Pattern, Patterns};
 use std::sync::Arc;
@@ -16,8 +18,10 @@ pub struct Caller {
     expires: Option<SystemTime>,
     /// When it was issued, where that is known.
     issued: Option<SystemTime>,
-    /// Whether he has shown nothing where credentials are taken.
-    may_show: bool,
+    /// What everyone may do, where he has shown credentials: that is not his by itself.
+    everyone: Option<Arc<Grants>>,
+    /// Where he has shown no credentials and these are taken: what he has shown in their place.
+    may_show: Option<NotTaken>,
     /// Whether he may do as much as he likes of what he may do.
     is_backend: bool,
 }
@@ -33,33 +37,6 @@ pub enum Who {
     Known(Option<Arc<str>>),
 }
 
-/// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// Reading feeds.
-    Subscribe,
-    /// Publishing to a feed.
-    Publish,
-    /// Requesting something of a backend.
-    Request,
-    /// Opening the operators' pages.
-    Admin,
-}
-
-/// Something that a caller may not do; says what it would take, and nothing of what others may.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.text())]
-pub struct Denied {
-    /// What was asked for.
-    pub deed: Deed,
-    /// The pattern or feed; empty for [`Deed::Admin`].
-    pub name: String,
-    /// Whether nothing is known of the caller.
-    pub anonymous: bool,
-    /// Whether he has shown nothing where credentials are taken: they might help.
-    pub may_show: bool,
-}
-
 impl Caller {
     /// One on this machine, where there is no authentication: everything is allowed.
     pub fn local() -> Self {
@@ -68,7 +45,8 @@ impl Caller {
             grants: Arc::default(),
             expires: None,
             issued: None,
-            may_show: false,
+            everyone: None,
+            may_show: None,
             is_backend: false,
         }
     }
@@ -80,7 +58,8 @@ impl Caller {
             grants: Arc::new(grants),
             expires: None,
             issued: None,
-            may_show: false,
+            everyone: None,
+            may_show: None,
             is_backend: false,
         }
     }
@@ -89,7 +68,25 @@ impl Caller {
     #[must_use]
     pub fn who_may_show_more(self) -> Self {
         Self {
-            may_show: true,
+            may_show: Some(NotTaken::Nothing),
+            ..self
+        }
+    }
+
+    /// The same where he has shown this in the place of credentials.
+    #[must_use]
+    pub fn having_shown(self, not_taken: NotTaken) -> Self {
+        Self {
+            may_show: self.may_show.map(|_| not_taken),
+            ..self
+        }
+    }
+
+    /// The same where everyone may do what that one may who has shown nothing.
+    #[must_use]
+    pub fn beside(self, nobody: Option<&Self>) -> Self {
+        Self {
+            everyone: nobody.map(|nobody| nobody.grants.clone()),
             ..self
         }
     }
@@ -109,7 +106,8 @@ impl Caller {
             grants: Arc::new(grants),
             expires,
             issued: None,
-            may_show: false,
+            everyone: None,
+            may_show: None,
             is_backend: false,
         }
     }
@@ -174,7 +172,10 @@ impl Caller {
     pub fn may_subscribe(&self, asked: &Pattern) -> Result<(), Denied> {
         match self.may(|grants| grants.may_subscribe(asked)) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Subscribe, asked.as_str())),
+            false => {
+                let everyone = self.everyone(|all| &all.subscribe, |grant| grant.covers(asked));
+                Err(self.denied(Deed::Subscribe, asked.as_str(), everyone))
+            }
         }
     }
 
@@ -182,7 +183,10 @@ impl Caller {
     pub fn publish(&self, feed: &Feed) -> Result<(), Denied> {
         match self.may(|grants| grants.may_publish(feed)) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Publish, feed.as_str())),
+            false => {
+                let everyone = self.everyone(|all| &all.publish, |grant| grant.matches(feed));
+                Err(self.denied(Deed::Publish, feed.as_str(), everyone))
+            }
         }
     }
 
@@ -190,7 +194,10 @@ impl Caller {
     pub fn request(&self, name: &Feed) -> Result<(), Denied> {
         match self.may(|grants| grants.may_request(name)) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Request, name.as_str())),
+            false => {
+                let everyone = self.everyone(|all| &all.request, |grant| grant.matches(name));
+                Err(self.denied(Deed::Request, name.as_str(), everyone))
+            }
         }
     }
 
@@ -198,7 +205,7 @@ impl Caller {
     pub fn admin(&self) -> Result<(), Denied> {
         match self.may(|grants| grants.admin) {
             true => Ok(()),
-            false => Err(self.denied(Deed::Admin, "")),
+            false => Err(self.denied(Deed::Admin, "", None)),
         }
     }
 
@@ -206,11 +213,26 @@ impl Caller {
         self.who == Who::Local || granted(&self.grants)
     }
 
-    fn denied(&self, deed: Deed, name: &str) -> Denied {
+    /// The pattern of everyone's that allows something.
+    fn everyone(
+        &self,
+        of: impl FnOnce(&Grants) -> &Vec<Pattern>,
+        allows: impl Fn(&Pattern) -> bool,
+    ) -> Option<Pattern> {
+        let mut grants = of(self.everyone.as_deref()?).iter();
+        grants.find(|grant| allows(grant)).cloned()
+    }
+
+    fn denied(&self, deed: Deed, name: &str, everyone: Option<Pattern>) -> Denied {
         Denied {
             deed,
             name: name.to_owned(),
             anonymous: self.who == Who::Anonymous,
+            subject: match &self.who {
+                Who::Known(subject) => subject.clone(),
+                Who::Local | Who::Anonymous => None,
+            },
+            everyone,
             may_show: self.may_show,
         }
     }
@@ -233,32 +255,6 @@ impl From<&Access> for Caller {
                 admin: *admin,
             }),
             Access::Nothing => Self::anonymous(Grants::default()),
-        }
-    }
-}
-
-impl Denied {
-    fn text(&self) -> String {
-        let (doing, all, word) = match self.deed {
-            Deed::Subscribe => ("reading", "read", "subscribe"),
-            Deed::Publish => ("publishing to", "publish to", "publish"),
-            Deed::Request => ("requesting", "request", "request"),
-            Deed::Admin if self.anonymous && !self.may_show => {
-                return "this takes the permission `admin`, which nobody has without authentication; --admin-listen opens a listener for operators".to_owned();
-            }
-            Deed::Admin => return "this takes the permission `admin`".to_owned(),
-        };
-        let name = &self.name;
-        match (self.anonymous, self.may_show) {
-            (true, true) => format!(
-                "{doing} `{name}` takes credentials: a token or an API key as `Authorization: Bearer …`; what everyone may {all} is set with --anonymous-{word}"
-            ),
-            (true, false) => format!(
-                "{doing} `{name}` is not allowed here; what everyone may {all} is set with --anonymous-{word}"
-            ),
-            (false, _) => format!(
-                "{doing} `{name}` is not allowed with these credentials; it takes the permission `{word}` for a pattern that covers `{name}`"
-            ),
         }
     }
 }
@@ -314,6 +310,32 @@ mod tests {
         ] {
             let text = denied.unwrap_err().to_string();
             assert!(!text.contains("a.>") && !text.contains("b.*"), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_shows_credentials_is_told_where_he_could_do_it_without() {
+        let nobody = Caller::anonymous(grants());
+        let caller = Caller::known(Some("ann"), Grants::default(), None).beside(Some(&nobody));
+        for (denied, told) in [
+            (
+                caller.subscribe(&patterns(&["a.x"])),
+                Some("--grant-subscribe 'a.>'"),
+            ),
+            (
+                caller.publish(&"b.x".parse().unwrap()),
+                Some("--grant-publish 'b.*'"),
+            ),
+            (
+                caller.request(&"c".parse().unwrap()),
+                Some("--grant-request 'c'"),
+            ),
+            (caller.subscribe(&patterns(&["z"])), None),
+            (caller.admin(), None),
+        ] {
+            let text = denied.unwrap_err().to_string();
+            assert_eq!(text.contains("everyone"), told.is_some(), "{text}");
+            assert!(text.contains(told.unwrap_or_default()), "{text}");
         }
     }
 

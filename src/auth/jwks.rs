@@ -3,16 +3,21 @@
 //! They are fetched at the start, every [`REFRESH`], and when a token names a key that is not among them: an issuer that
 //! changes its keys need not be waited for. Two fetches are [`FLOOR`] apart at least, whatever callers send. When the
 //! issuer can't be reached, the keys that are there go on being used.
+//!
+//! Whether a key that is not there is one of the issuer's is known once a fetch has succeeded that began after the key was
+//! first asked for. Until then those who name it are to come back, and after that they are refused.
 
 #[cfg(test)]
 mod tests;
 
 use super::authenticator::AuthError;
-use super::key::{Algorithm, Key, read_jwks};
+use super::key::{Key, read_jwks};
 use super::unauthorized::Unauthorized;
 use crate::config::shown_url;
 use parking_lot::Mutex;
 use reqwest::{Client, Url, redirect};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,29 +34,35 @@ pub const FLOOR: Duration = Duration::from_secs(10);
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that is read, in bytes.
 pub const MAX_BYTES: usize = 256 << 10;
+/// Of how many keys that are not there it is known since when they have been asked for. It is not remembered of more: those
+/// who name them may be told to come back once more than they need be.
+const MAX_MISSED: usize = 10_000;
 
 /// The keys of one issuer.
 #[derive(Debug)]
 pub struct Jwks {
     url: Url,
     client: Client,
-    /// The algorithms that its keys may be used with; empty for all that they are for.
-    allowed: Vec<Algorithm>,
     held: Mutex<Held>,
     /// One fetch at a time.
     turn: Arc<Semaphore>,
+    /// For the names of keys that are missed.
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
 struct Held {
+    /// And when their fetch began.
     keys: Option<(Arc<Vec<Key>>, Instant)>,
+    /// Since when keys have been asked for that are not there, by the hashes of their names.
+    missed: HashMap<u64, Instant>,
     tried: Option<Instant>,
     is_failing: bool,
 }
 
 impl Jwks {
     /// Those at `url`; none are fetched yet. It is `https`, or `http` on this machine.
-    pub fn new(url: &Url, allowed: Vec<Algorithm>) -> Result<Arc<Self>, AuthError> {
+    pub fn new(url: &Url) -> Result<Arc<Self>, AuthError> {
         let is_local = is_local(url);
         if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
             return Err(AuthError::JwksUrl);
@@ -70,19 +81,19 @@ impl Jwks {
         Ok(Arc::new(Self {
             url: url.clone(),
             client,
-            allowed,
             held: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
+            hasher: RandomState::new(),
         }))
     }
 
-    /// Whether these are the keys at `url`, for these algorithms.
-    pub(super) fn is_of(&self, url: &Url, allowed: &[Algorithm]) -> bool {
-        self.url == *url && self.allowed == allowed
+    /// Whether these are the keys at `url`.
+    pub(super) fn is_of(&self, url: &Url) -> bool {
+        self.url == *url
     }
 
     /// The keys, among them one with this `kid` if the issuer has it. Waits for the issuer only where there are none,
-    /// none such, or none but old ones.
+    /// none such, or none but old ones. Fails where it can't be known yet whether the issuer has it.
     pub async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Result<Arc<Vec<Key>>, Unauthorized> {
         if let Some((keys, age)) = self.held()
             && age < STALE
@@ -93,11 +104,27 @@ impl Jwks {
             }
             return Ok(keys);
         }
+        let asked = self.asked_since(kid);
         self.start();
         // Never closed. Who has the turn is about to answer, or has.
         drop(self.turn.acquire().await);
-        let held = self.held().map(|(keys, _)| keys);
-        held.ok_or(Unauthorized::Unavailable)
+        let held = self.held.lock();
+        let (keys, began) = held.keys.as_ref().ok_or(Unauthorized::Unavailable)?;
+        let is_there = keys.iter().any(|key| key.is_meant(kid));
+        match is_there || *began >= asked {
+            true => Ok(keys.clone()),
+            false => Err(Unauthorized::UnknownYet),
+        }
+    }
+
+    /// When a key that is not there was first asked for.
+    fn asked_since(&self, kid: Option<&str>) -> Instant {
+        let (name, now) = (self.hasher.hash_one(kid), Instant::now());
+        let mut held = self.held.lock();
+        match held.missed.len() < MAX_MISSED {
+            true => *held.missed.entry(name).or_insert(now),
+            false => held.missed.get(&name).copied().unwrap_or(now),
+        }
     }
 
     /// Begins to fetch them, unless that is under way, or was done a moment ago. A task of its own: a caller who goes
@@ -110,12 +137,13 @@ impl Jwks {
         if held.tried.is_some_and(|tried| tried.elapsed() < FLOOR) {
             return;
         }
-        held.tried = Some(Instant::now());
+        let began = Instant::now();
+        held.tried = Some(began);
         drop(held);
         let jwks = self.clone();
         tokio::spawn(async move {
             let fetched = jwks.fetch().await;
-            jwks.take(fetched);
+            jwks.take(fetched, began);
             drop(turn);
         });
     }
@@ -126,7 +154,7 @@ impl Jwks {
         Some((keys.clone(), since.elapsed()))
     }
 
-    fn take(&self, fetched: Result<Vec<Key>, String>) {
+    fn take(&self, fetched: Result<Vec<Key>, String>, began: Instant) {
         let mut held = self.held.lock();
         let was_failing = held.is_failing;
         held.is_failing = fetched.is_err();
@@ -134,7 +162,10 @@ impl Jwks {
         let url = shown_url(self.url.as_str());
         match fetched {
             Ok(keys) => {
-                held.keys = Some((Arc::new(keys), Instant::now()));
+                // What the fetch before has decided can be asked anew; what this one decides holds until the next.
+                if let Some((_, before)) = held.keys.replace((Arc::new(keys), began)) {
+                    held.missed.retain(|_, since| *since > before);
+                }
                 if was_failing {
                     tracing::info!(url, "the keys of the tokens' issuer are fetched again");
                 }
@@ -165,17 +196,7 @@ impl Jwks {
             }
             body.extend_from_slice(&chunk);
         }
-        let mut keys = read_jwks(&body).map_err(|error| error.to_string())?;
-        if !self.allowed.is_empty() {
-            for key in &mut keys {
-                key.narrow(|one| self.allowed.contains(&one));
-            }
-            keys.retain(|key| !key.algorithms().is_empty());
-        }
-        match keys.is_empty() {
-            true => Err("none of its keys is for an algorithm of --jwt-algorithms".to_owned()),
-            false => Ok(keys),
-        }
+        read_jwks(&body).map_err(|error| error.to_string())
     }
 }
 

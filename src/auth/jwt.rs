@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const MAX_TOKEN_BYTES: usize = 8 << 10;
 /// How far the clocks of issuer and server may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(30);
-/// The last second of the year 9999: what comes later is taken for it.
-const LAST_SECOND: f64 = 253_402_300_799.0;
+/// How far ahead a time of a token may be, 100 years: what is later was not counted in seconds.
+pub const MAX_AHEAD: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Whose tokens are taken, and for whom they have to be meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Verifier {
     pub(super) keys: Vec<Key>,
     /// The keys of an issuer.
     pub(super) jwks: Option<Arc<Jwks>>,
+    /// The algorithms that the keys may be used with; empty for all that they are for.
+    pub(super) allowed: Vec<Algorithm>,
     pub(super) expected: Expected,
 }
 
@@ -55,6 +57,9 @@ impl Verifier {
     /// The claims of a token, once its signature and its times are right, and it is meant for this service.
     pub async fn verify(&self, token: &str) -> Result<Shown, Unauthorized> {
         let token = Token::parse(token)?;
+        if !self.allowed.is_empty() && !self.allowed.contains(&token.algorithm) {
+            return Err(Unauthorized::Algorithm);
+        }
         let claims = match (token.signed_by(&self.keys), &self.jwks) {
             (
                 Err(Unauthorized::UnknownKey | Unauthorized::Algorithm | Unauthorized::Signature),
@@ -65,8 +70,9 @@ impl Verifier {
             }
             (claims, _) => claims?,
         };
-        let expires = self.expected.check(&claims, SystemTime::now())?;
-        let issued = seconds(&claims, "iat")?;
+        let now = SystemTime::now();
+        let expires = self.expected.check(&claims, now)?;
+        let issued = seconds(&claims, "iat", since_1970(now))?;
         let issued = issued.map(|seconds| UNIX_EPOCH + Duration::from_secs_f64(seconds));
         Ok(Shown {
             claims,
@@ -171,21 +177,18 @@ fn check_head(head: &Claims) -> Result<(Algorithm, Option<String>), Unauthorized
 impl Expected {
     /// Until when the claims hold, at this time and with the leeway.
     fn check(&self, claims: &Claims, now: SystemTime) -> Result<SystemTime, Unauthorized> {
-        let now = now
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
-        let expires = seconds(claims, "exp")?.ok_or(Unauthorized::NoClaim("exp"))?;
+        let now = since_1970(now);
+        let expires = seconds(claims, "exp", now)?.ok_or(Unauthorized::NoClaim("exp"))?;
         let expires = expires + LEEWAY.as_secs_f64();
         if now >= expires {
             let ago = now - (expires - LEEWAY.as_secs_f64());
             return Err(Unauthorized::Expired(ago as u64));
         }
-        let early = seconds(claims, "nbf")?.unwrap_or(0.0) - now;
+        let early = seconds(claims, "nbf", now)?.unwrap_or(0.0) - now;
         if early > LEEWAY.as_secs_f64() {
             return Err(Unauthorized::Early(early.ceil() as u64));
         }
-        let ahead = seconds(claims, "iat")?.unwrap_or(0.0) - now;
+        let ahead = seconds(claims, "iat", now)?.unwrap_or(0.0) - now;
         if ahead > LEEWAY.as_secs_f64() {
             return Err(Unauthorized::Issued(ahead.ceil() as u64));
         }
@@ -228,12 +231,20 @@ impl Expected {
 }
 
 /// A NumericDate (RFC 7519, section 2): seconds since 1970, whole or not.
-fn seconds(claims: &Claims, name: &'static str) -> Result<Option<f64>, Unauthorized> {
+fn seconds(claims: &Claims, name: &'static str, now: f64) -> Result<Option<f64>, Unauthorized> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
     match value.as_f64() {
-        Some(seconds) if seconds >= 0.0 => Ok(Some(seconds.min(LAST_SECOND))),
+        Some(seconds) if seconds > now + MAX_AHEAD.as_secs_f64() => {
+            Err(Unauthorized::NotSeconds(name))
+        }
+        Some(seconds) if seconds >= 0.0 => Ok(Some(seconds)),
         _ => Err(Unauthorized::WrongKind(name)),
     }
+}
+
+fn since_1970(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }

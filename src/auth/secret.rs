@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 /// The largest file that is read as a secret, keys or grants, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+const EMPTY: &str = "it is empty";
 
 /// A text that is never in a log, a debug output or an answer. What needs it asks for it by name:
 /// [`Secret::expose`].
@@ -40,7 +41,7 @@ impl Secret {
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         match line.is_empty() {
-            true => Err(unreadable("it is empty")),
+            true => Err(unreadable(EMPTY)),
             false => Ok(Self(line.to_owned())),
         }
     }
@@ -89,6 +90,13 @@ pub struct UnreadableFile {
     pub path: PathBuf,
     /// Why not, without what it holds.
     pub reason: String,
+}
+
+impl UnreadableFile {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.reason == EMPTY
+    }
 }
 
 impl From<String> for Secret {

@@ -7,8 +7,8 @@ use super::jwt::MAX_TOKEN_BYTES;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthorized {
     /// None, where nothing is meant for everyone.
-    #[error("this takes credentials: a token or an API key, as `Authorization: Bearer …`")]
-    Missing,
+    #[error("this takes credentials: a token or an API key, as `Authorization: Bearer …`{}", .0.beside())]
+    Missing(NotTaken),
     /// Too long to be looked at.
     #[error("the credentials have {0} bytes; at most {MAX_TOKEN_BYTES} are taken")]
     TooLong(usize),
@@ -33,6 +33,11 @@ pub enum Unauthorized {
     /// A claim of the wrong kind.
     #[error("the token's claim `{0}` is not of the right kind")]
     WrongKind(&'static str),
+    /// A time so far ahead that it can't be in seconds.
+    #[error(
+        "the token's claim `{0}` is more than 100 years ahead: it is in seconds since 1970 (RFC 7519, section 2), and this looks like milliseconds"
+    )]
+    NotSeconds(&'static str),
     /// Past its `exp`, by so many seconds.
     #[error("the token has expired, {0} s ago")]
     Expired(u64),
@@ -61,30 +66,70 @@ pub enum Unauthorized {
     /// The issuer's keys could not be fetched yet: no fault of the caller's, who may come back.
     #[error("the keys of the tokens' issuer can't be fetched now; come back later")]
     Unavailable,
+    /// No key has its `kid`, and they could not be fetched anew since it was first seen.
+    #[error(
+        "the token's `kid` names no key that is known yet, and the keys of the tokens' issuer are fetched again in a moment; come back later"
+    )]
+    UnknownYet,
+}
+
+/// What somebody has shown in the place of credentials, where it is not taken for any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Nothing at all.
+    #[error("nothing was shown")]
+    Nothing,
+    /// A header `Authorization` of another scheme, or of none.
+    #[error(
+        "the header `Authorization` was there, and was not understood: it is the word `Bearer`, a space, and the token or API key"
+    )]
+    Authorization,
+    /// A header `X-Api-Key`.
+    #[error(
+        "the header `X-Api-Key` was there, and is not read: API keys come as `Authorization: Bearer <key>` too"
+    )]
+    XApiKey,
+    /// A token in the URL.
+    #[error(
+        "`access_token` was in the URL, and is not read there: --jwt-query switches tokens in the URL on, for GET alone; `Authorization: Bearer <token>` is always read"
+    )]
+    Url,
+}
+
+impl NotTaken {
+    /// As what is added to a text.
+    pub(super) fn beside(self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            shown => format!("; {shown}"),
+        }
+    }
 }
 
 impl Unauthorized {
     /// The reason in a word, as it is counted.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Missing => "missing",
+            Self::Missing(_) => "missing",
             Self::TooLong(_) | Self::Malformed(_) => "malformed",
             Self::Unknown(_) => "unknown",
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "key",
             Self::Signature => "signature",
-            Self::NoClaim(_) | Self::WrongKind(_) | Self::Permissions(_) => "claims",
+            Self::NoClaim(_) | Self::WrongKind(_) | Self::NotSeconds(_) | Self::Permissions(_) => {
+                "claims"
+            }
             Self::Expired(_) => "expired",
             Self::Early(_) | Self::Issued(_) => "early",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Revoked => "revoked",
-            Self::Unavailable => "unavailable",
+            Self::Unavailable | Self::UnknownYet => "unavailable",
         }
     }
 
     /// Whether the same credentials may be taken a little later: then the answer is 503 and not 401.
     pub fn is_passing(&self) -> bool {
-        *self == Self::Unavailable
+        matches!(self, Self::Unavailable | Self::UnknownYet)
     }
 }

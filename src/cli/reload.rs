@@ -34,7 +34,7 @@ impl Reloader {
                 }
             }
             Err(error) => tracing::error!(
-                "the settings were read again and can't be used, those of before stay in force: {error:#}"
+                "the settings were read again and can't be used, those of before stay in force, and so do the keys: {error:#}"
             ),
         }
         tell_init(&[NotifyState::Ready]);

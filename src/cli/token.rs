@@ -1,7 +1,7 @@
 //! `tidings token`.
 
 use crate::auth::api_key::ApiKey;
-use crate::auth::{Permissions, Secret, Template, key};
+use crate::auth::{Permissions, Secret, Template, jwt, key};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -13,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Claims that have options of their own.
 const OWN: [&str; 5] = ["sub", "tidings", "exp", "iat", "nbf"];
+/// The longest that a token may hold: servers take what ends later for a mistake.
+const MAX_TTL: i64 = jwt::MAX_AHEAD.as_secs().cast_signed();
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,8 +77,8 @@ pub(super) struct Token {
     #[arg(long)]
     admin: bool,
 
-    /// For how many seconds it holds, from now on.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    /// For how many seconds it holds, from now on: at most 100 years.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=MAX_TTL))]
     ttl: u32,
 
     /// A further claim, several times; its value is JSON where it parses as such, else text.

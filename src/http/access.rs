@@ -7,6 +7,7 @@
 
 use super::origins::Origins;
 use super::problem::Problem;
+use super::refusal::Refusal;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -111,12 +112,12 @@ fn from_here(request: &Request, origins: &Origins) -> Result<(), Problem> {
     let hosts = authority.into_iter().chain(texts(headers, header::HOST));
     for host in hosts {
         if !is_authority_here(host) {
-            return Err(refused("Host", host));
+            return Err(refused("Host", host, "host"));
         }
     }
     for origin in texts(headers, header::ORIGIN) {
         if !is_origin_here(origin) && !origins.lists(origin) {
-            return Err(refused("Origin", origin));
+            return Err(refused("Origin", origin, "origin"));
         }
     }
     // Where there is an `Origin`, it says more: a page on another port of this machine is `same-site`. And who
@@ -125,7 +126,7 @@ fn from_here(request: &Request, origins: &Origins) -> Result<(), Problem> {
     for site in texts(headers, SEC_FETCH_SITE) {
         let is_ours = follows_link || matches!(site, "same-origin" | "none");
         if !headers.contains_key(header::ORIGIN) && !is_ours {
-            return Err(refused("Sec-Fetch-Site", site));
+            return Err(refused("Sec-Fetch-Site", site, "site"));
         }
     }
     Ok(())
@@ -136,12 +137,12 @@ fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     values.map(|value| value.to_str().unwrap_or("?"))
 }
 
-fn refused(header: &str, value: &str) -> Problem {
+fn refused(header: &str, value: &str, reason: &'static str) -> Problem {
     let value = value.escape_debug();
     let detail = format!(
         "the {header} `{value}` is not of this machine: without authentication only loopback names are accepted, as in http://localhost:8080; what is meant for everyone is said with --anonymous-subscribe and --anonymous-publish, and other pages are named with --allow-origin"
     );
-    Problem::new(StatusCode::FORBIDDEN, detail)
+    Problem::new(StatusCode::FORBIDDEN, detail).refusing(Refusal::origin(reason))
 }
 
 /// Whether an origin is of this machine, and written as browsers do: scheme, host and port, and nothing else

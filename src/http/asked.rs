@@ -1,6 +1,5 @@
 //! What a request for events says: which, from where on, and in which form.
 
-use super::credentials::ACCESS_TOKEN;
 use super::negotiate::{self, Media};
 use super::problem::Problem;
 use super::{Params, Service};
@@ -11,8 +10,8 @@ use http::{HeaderMap, StatusCode};
 use std::time::Duration;
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// What the URL of a request for events may say; the last where a URL may have a token.
-const PARAMETERS: [&str; 9] = [
+/// What the URL of a request for events may say.
+const PARAMETERS: [&str; 8] = [
     "feed",
     "after",
     "lastEventId",
@@ -21,7 +20,6 @@ const PARAMETERS: [&str; 9] = [
     "envelope",
     "wait",
     "limit",
-    ACCESS_TOKEN,
 ];
 /// Where to begin: the names of clients that add it when they come back, to a URL that may have our own, and our own.
 const AFTER: [&str; 3] = ["lastEventId", "lastEventID", "after"];
@@ -72,11 +70,7 @@ impl Asked {
             );
             return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
         };
-        let known = match service.credentials.in_query() {
-            true => &PARAMETERS[..],
-            false => &PARAMETERS[..PARAMETERS.len() - 1],
-        };
-        params.check(known)?;
+        params.check(&PARAMETERS)?;
         let patterns = self::patterns(patterns, service.max_patterns)?;
         let (start, id) = start(params, headers)?;
         Ok(Self {

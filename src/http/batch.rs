@@ -5,6 +5,7 @@ use super::client::Client;
 use super::line::{Line, Members};
 use super::problem::Problem;
 use super::publish::{receipt, take_publish, text, trace};
+use super::refusal;
 use super::server::Cut;
 use super::{Params, Service};
 use crate::auth::Caller;
@@ -19,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::future::{FutureExt, ready};
 use futures::stream::{StreamExt, unfold};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -53,6 +54,7 @@ pub(super) async fn many(
     let body = read(&service, &headers, body, max, "a batch").await?;
     let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
     let batch = Arc::new(Batch {
+        client,
         account: client.account(&caller),
         trace: trace(&headers),
         service,
@@ -70,6 +72,7 @@ pub(super) async fn many(
 struct Batch {
     service: Service,
     caller: Caller,
+    client: Client,
     account: Option<Account>,
     /// The trace of those that name none.
     trace: Option<Box<Trace>>,
@@ -172,7 +175,12 @@ impl Batch {
     async fn publish_line(self: Arc<Self>, line: Bytes) -> String {
         match self.published(&line).await {
             Ok(published) => format!("{}\n", receipt(&published)),
-            Err(problem) => format!("{}\n", problem.json()),
+            Err(problem) => {
+                let path = format!("{}/feeds", self.service.base);
+                let refused = &self.service.refused;
+                refusal::tell(refused, &problem, self.client, &Method::POST, &path);
+                format!("{}\n", problem.json())
+            }
         }
     }
 

@@ -4,12 +4,13 @@ use super::Service;
 use super::problem::Problem;
 use super::server::Peer;
 use crate::auth::{Caller, Unauthorized};
-use crate::clients::{Account, Address, Full, Left, Over, Rates, Seat};
+use crate::clients::{Account, Address, Full, Left, Over, Proxies, Rates, Seat};
 use axum::extract::FromRequestParts;
 use http::header::HeaderName;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,26 +32,34 @@ impl FromRequestParts<Service> for Client {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Infallible> {
-        let Some(Peer(peer)) = parts.extensions.get().copied() else {
+        Ok(Self::of(
+            &parts.extensions,
+            &parts.headers,
+            &service.proxies,
+        ))
+    }
+}
+
+impl Client {
+    /// The one who sends a request with these.
+    pub(super) fn of(extensions: &Extensions, headers: &HeaderMap, proxies: &Proxies) -> Self {
+        let Some(Peer(peer)) = extensions.get().copied() else {
             let (address, peer) = (None, None);
-            return Ok(Self { address, peer });
+            return Self { address, peer };
         };
-        let proxies = &service.proxies;
-        let values = parts.headers.get_all(proxies.header()).iter();
+        let values = headers.get_all(proxies.header()).iter();
         let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
         let origin = proxies.client(peer.ip(), values);
-        Ok(Self {
+        Self {
             address: match origin.is_told {
                 true => Address::of(origin.address),
                 // Whoever a proxy of this machine has said that can't be read, he is not on this machine.
                 false => Some(Address::of_proxy(origin.address)),
             },
             peer: Some(peer),
-        })
+        }
     }
-}
 
-impl Client {
     /// A seat for a stream or a poll.
     pub(super) fn seat(self, service: &Service, caller: &Caller) -> Result<Seat, NoSeat> {
         let seat = service.seats.take(self.address, caller.subject())?;
@@ -62,6 +71,17 @@ impl Client {
     /// Whose doing it is what a caller does from here.
     pub(super) fn account(self, caller: &Caller) -> Option<Account> {
         caller.account(self.address)
+    }
+}
+
+/// For the log: by his address, on this machine by that of the connection.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.peer) {
+            (Some(address), _) => address.fmt(f),
+            (None, Some(peer)) => peer.ip().fmt(f),
+            (None, None) => f.write_str("unknown"),
+        }
     }
 }
 

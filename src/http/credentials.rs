@@ -3,15 +3,20 @@
 use super::origins::Origins;
 use super::problem::Problem;
 use super::{Params, Service};
-use crate::auth::{Access, AuthError, Authenticator, Caller, Revoked, Secret, Unauthorized};
+use crate::auth::{
+    Access, AuthError, Authenticator, Caller, NotTaken, Revoked, Secret, Unauthorized,
+};
 use crate::config::AuthSettings;
-use crate::metrics::{Reason, Refused};
 use axum::extract::FromRequestParts;
+use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri};
 
 /// The parameter of a URL that may have a token (RFC 6750, section 2.3).
 pub(super) const ACCESS_TOKEN: &str = "access_token";
+
+/// Where many APIs have keys, and this one has none.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Where credentials may stand in a request, and who they show.
 #[derive(Clone, Debug)]
@@ -20,7 +25,6 @@ pub(crate) struct Credentials {
     cookie: Option<String>,
     query: bool,
     origins: Origins,
-    refused: Refused,
 }
 
 /// Where in a request credentials were.
@@ -39,11 +43,10 @@ impl Credentials {
         allow_origin: Vec<String>,
     ) -> Result<Self, AuthError> {
         let authenticator = Authenticator::new(settings, access)?;
-        let refused = Refused::default();
-        Ok(Self::with(authenticator, settings, allow_origin, refused))
+        Ok(Self::with(authenticator, settings, allow_origin))
     }
 
-    /// The same by other settings, with what was counted and revoked until now.
+    /// The same by other settings, with what was revoked until now.
     pub(crate) fn renewed(
         &self,
         settings: &AuthSettings,
@@ -51,15 +54,13 @@ impl Credentials {
         allow_origin: Vec<String>,
     ) -> Result<Self, AuthError> {
         let authenticator = self.authenticator.renewed(settings, access)?;
-        let refused = self.refused.clone();
-        Ok(Self::with(authenticator, settings, allow_origin, refused))
+        Ok(Self::with(authenticator, settings, allow_origin))
     }
 
     fn with(
         authenticator: Authenticator,
         settings: &AuthSettings,
         allow_origin: Vec<String>,
-        refused: Refused,
     ) -> Self {
         let cookie = settings.jwt_cookie.clone();
         Self {
@@ -67,7 +68,6 @@ impl Credentials {
             origins: Origins::new(allow_origin, cookie.is_some()),
             cookie,
             query: settings.jwt_query,
-            refused,
         }
     }
 
@@ -76,7 +76,7 @@ impl Credentials {
         self.authenticator.gone(&next.authenticator)
     }
 
-    /// The same on a listener where something else may be done without any. What is refused is counted together.
+    /// The same on a listener where something else may be done without any.
     pub(crate) fn with_access(&self, access: &Access) -> Self {
         Self {
             authenticator: self.authenticator.with_access(access),
@@ -94,9 +94,9 @@ impl Credentials {
         self.authenticator.takes_nothing()
     }
 
-    /// Whether a URL may have one.
-    pub(super) fn in_query(&self) -> bool {
-        self.query
+    /// Whether the URL of a request of this method may have one.
+    pub(super) fn in_query_of(&self, method: &Method) -> bool {
+        self.query && matches!(*method, Method::GET | Method::HEAD)
     }
 
     pub(super) fn origins(&self) -> &Origins {
@@ -108,27 +108,31 @@ impl Credentials {
         self.authenticator.revoked()
     }
 
-    /// Those that were refused.
-    pub(crate) fn refused(&self) -> &Refused {
-        &self.refused
-    }
-
     /// Who shows this, or nothing.
     pub(super) async fn caller(&self, shown: Option<&str>) -> Result<Caller, Unauthorized> {
-        let caller = self.authenticator.caller(shown).await;
-        caller.inspect_err(|error| self.count(error))
+        self.authenticator.caller(shown).await
+    }
+
+    /// Who sends a request that shows this, or nothing: then whatever it has in the place of credentials is told of where
+    /// these are needed.
+    pub(super) async fn sender(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        shown: Option<Secret>,
+    ) -> Result<Caller, Unauthorized> {
+        let shown = shown.as_ref().map(Secret::expose);
+        match self.caller(shown).await {
+            Ok(caller) if shown.is_none() => Ok(caller.having_shown(not_taken(uri, headers))),
+            Err(Unauthorized::Missing(_)) => Err(Unauthorized::Missing(not_taken(uri, headers))),
+            caller => caller,
+        }
     }
 
     /// Whether a caller whom these have let in would be let in still, by those that hold `now`: to be asked once his
     /// connection can be found by whoever ends those of his subject.
     pub(super) fn still(&self, now: &Self, caller: &Caller) -> Result<(), Unauthorized> {
-        let still = self.authenticator.still(&now.authenticator, caller);
-        still.inspect_err(|error| self.count(error))
-    }
-
-    fn count(&self, error: &Unauthorized) {
-        let reason = error.label();
-        self.refused.get_or_create(&Reason { reason }).inc();
+        self.authenticator.still(&now.authenticator, caller)
     }
 
     /// What a request shows. A cookie is taken where no page of elsewhere can have had it sent; for what is `safe` that
@@ -162,8 +166,7 @@ impl Credentials {
         if let Some(secret) = bearer(headers)? {
             return Ok(Some(Place::Sent(secret)));
         }
-        if self.query
-            && matches!(*method, Method::GET | Method::HEAD)
+        if self.in_query_of(method)
             && let Some(secret) = in_query(uri)?
         {
             return Ok(Some(Place::Sent(secret)));
@@ -190,6 +193,20 @@ fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, Problem> {
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     let token = scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
     Ok(token.map(|token| Secret::from(token.to_owned())))
+}
+
+/// What a request without credentials has in their place.
+fn not_taken(uri: &Uri, headers: &HeaderMap) -> NotTaken {
+    let in_url = || Params::read(uri).is_ok_and(|params| params.get(ACCESS_TOKEN).is_some());
+    if headers.contains_key(header::AUTHORIZATION) {
+        NotTaken::Authorization
+    } else if headers.contains_key(X_API_KEY) {
+        NotTaken::XApiKey
+    } else if in_url() {
+        NotTaken::Url
+    } else {
+        NotTaken::Nothing
+    }
 }
 
 /// A token in the URL's query (RFC 6750, section 2.3).
@@ -225,7 +242,7 @@ impl FromRequestParts<Service> for Caller {
         let safe = parts.method.is_safe();
         let credentials = &service.credentials;
         let shown = credentials.shown(&parts.uri, &parts.headers, &parts.method, safe)?;
-        let caller = credentials.caller(shown.as_ref().map(Secret::expose)).await;
+        let caller = credentials.sender(&parts.uri, &parts.headers, shown).await;
         caller.map_err(Problem::from)
     }
 }

@@ -1,7 +1,6 @@
 //! `GET /explain?feed=…`: why one does, or does not, receive something.
 
 use super::client::Client;
-use super::credentials::ACCESS_TOKEN;
 use super::poll::keep_private;
 use super::problem::Problem;
 use super::{Params, Service};
@@ -126,11 +125,7 @@ pub(super) async fn explain(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let known: &[&str] = match service.credentials.in_query() {
-        true => &["feed", ACCESS_TOKEN],
-        false => &["feed"],
-    };
-    params.check(known)?;
+    params.check(&["feed"])?;
     let feed = params.get("feed").ok_or_else(|| {
         Problem::bad_request(
             "name the feed or pattern in question, as in `/explain?feed=orders.eu`",

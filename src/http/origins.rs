@@ -1,6 +1,7 @@
 //! Which pages may use the server: those of the origins that were allowed, and its own.
 
 use super::problem::Problem;
+use super::refusal::Refusal;
 use http::header::{self, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -76,7 +77,8 @@ impl Origins {
             true => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "pages of this `Origin` may not use this server: those that may are named with --allow-origin",
-            )),
+            )
+            .refusing(Refusal::origin("websocket"))),
             false => Ok(()),
         }
     }
@@ -106,7 +108,7 @@ fn refused(reason: &str) -> Problem {
     let detail = format!(
         "a cookie does not authenticate this request: {reason}; pages that may use this server are named with --allow-origin"
     );
-    Problem::new(StatusCode::FORBIDDEN, detail)
+    Problem::new(StatusCode::FORBIDDEN, detail).refusing(Refusal::origin("cookie"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457): the one place where errors become responses.
 
 use super::client;
+use super::refusal::{self, Refusal};
 use crate::auth::{Denied, Unauthorized};
 use crate::clients::Left;
 use crate::event::{InvalidName, InvalidPatterns};
@@ -29,6 +30,8 @@ pub(crate) struct Problem {
     pub(crate) retry_after: Option<u64>,
     /// What it has left of its rate.
     pub(crate) left: Option<Left>,
+    /// Where it is refused for who asks, or from where: why.
+    pub(crate) refusal: Option<Box<Refusal>>,
 }
 
 /// The members of RFC 9457, section 3.1; `type` is `about:blank`, so that `title` is the status' own.
@@ -50,6 +53,15 @@ impl Problem {
             close: false,
             retry_after: None,
             left: None,
+            refusal: None,
+        }
+    }
+
+    /// It is refused for who asks, or from where.
+    pub(crate) fn refusing(self, refusal: Refusal) -> Self {
+        Self {
+            refusal: Some(Box::new(refusal)),
+            ..self
         }
     }
 
@@ -92,7 +104,11 @@ impl Problem {
             }
             Closing::Token => "the token has expired; come back with another one",
             Closing::Limit => "as many connections are open as one address or one subject may have",
-            Closing::Revoked => return Unauthorized::Revoked.into(),
+            // Ended, and not refused.
+            Closing::Revoked => {
+                let detail = Unauthorized::Revoked.to_string();
+                return Self::new(StatusCode::UNAUTHORIZED, detail);
+            }
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
@@ -137,6 +153,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let form = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, self.json()).into_response();
+        refusal::mark(&mut response, &self);
         response.headers_mut().insert(header::CONTENT_TYPE, form);
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
@@ -177,15 +194,19 @@ impl From<InvalidPatterns> for Problem {
 
 impl From<Denied> for Problem {
     fn from(error: Denied) -> Self {
-        Self::new(denied(&error), error.to_string())
-    }
-}
-
-/// Who has shown nothing may be someone who may.
-fn denied(error: &Denied) -> StatusCode {
-    match error.may_show {
-        true => StatusCode::UNAUTHORIZED,
-        false => StatusCode::FORBIDDEN,
+        let (status, refusal) = match error.may_show {
+            // Who has shown nothing may be someone who may.
+            Some(not_taken) => {
+                let missing = Unauthorized::Missing(not_taken);
+                let refusal = Refusal::credentials(missing.label());
+                (StatusCode::UNAUTHORIZED, refusal)
+            }
+            None => {
+                let refusal = Refusal::grant(error.deed.permission(), error.subject.clone());
+                (StatusCode::FORBIDDEN, refusal)
+            }
+        };
+        Self::new(status, error.to_string()).refusing(refusal)
     }
 }
 
@@ -195,7 +216,8 @@ impl From<Unauthorized> for Problem {
             true => StatusCode::SERVICE_UNAVAILABLE,
             false => StatusCode::UNAUTHORIZED,
         };
-        Self::new(status, error.to_string())
+        let refusal = Refusal::credentials(error.label());
+        Self::new(status, error.to_string()).refusing(refusal)
     }
 }
 
@@ -223,7 +245,7 @@ impl From<RequestError> for Problem {
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
         let status = match &error {
-            PublishError::Denied(error) => denied(error),
+            PublishError::Denied(error) => return error.clone().into(),
             PublishError::TooLarge { .. } | PublishError::Append(AppendError::TooLarge { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }

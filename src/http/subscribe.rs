@@ -7,6 +7,7 @@ use super::handoff::{self, Slot};
 use super::negotiate::Media;
 use super::poll;
 use super::problem::Problem;
+use super::refusal;
 use super::stream::{Lease, Stream};
 use super::{Name, Params, Service, Watch};
 use crate::auth::Caller;
@@ -84,8 +85,10 @@ async fn subscribe(
     let caller = match (caller, asked.answer) {
         (Ok(caller), _) => caller,
         // The keys of tokens are not to be had: a browser's EventSource has to be kept alive until they are.
-        (Err(_), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
-            return Ok(refuse(service, &asked, form, Closing::Unavailable));
+        (Err(problem), Answer::Stream(form @ (Form::Sse | Form::SseEnvelope))) => {
+            let mut response = refuse(service, &asked, form, Closing::Unavailable);
+            refusal::mark(&mut response, &problem);
+            return Ok(response);
         }
         (Err(problem), _) => return Err(problem),
     };

@@ -3,6 +3,7 @@
 mod explain;
 mod issuer;
 mod places;
+mod refusals;
 mod shell;
 mod streams;
 mod table;

@@ -139,6 +139,22 @@ async fn a_key_that_may_do_something_else_comes_back_for_that() {
 }
 
 #[tokio::test]
+async fn an_emptied_file_of_keys_takes_none_away_and_one_with_a_comment_alone_does() {
+    let (key, record) = api_key("one", "publish=a.>");
+    let mut server = Server::start("", &record).await;
+    std::fs::write(server.keys_file(), "").expect("a file");
+    let told = server.reload().await;
+    for part in ["ERROR", "so do the keys", "is empty", "begins with `#`"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(server.publish(&key, "1").await, 201);
+    std::fs::write(server.keys_file(), "# none\n").expect("a file");
+    let told = server.reload().await;
+    assert!(told.contains("INFO"), "{told}");
+    assert_eq!(server.publish(&key, "2").await, 401);
+}
+
+#[tokio::test]
 async fn a_file_that_is_wrong_changes_nothing_and_says_why() {
     let (key, record) = api_key("one", "subscribe=a.>;publish=a.>");
     let mut server = Server::start("max-patterns = 5", &record).await;

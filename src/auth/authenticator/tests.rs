@@ -60,7 +60,10 @@ async fn without_authentication_callers_are_who_they_were_and_what_they_show_is_
 #[tokio::test]
 async fn with_authentication_who_shows_nothing_may_do_what_everyone_may_and_else_is_refused() {
     let strict = authenticator(&["--jwt-key", SECRET]).unwrap();
-    assert_eq!(strict.caller(None).await, Err(Unauthorized::Missing));
+    assert_eq!(
+        strict.caller(None).await,
+        Err(Unauthorized::Missing(NotTaken::Nothing))
+    );
     let settings = settings(&["--jwt-key", SECRET]);
     let mixed = Authenticator::new(&settings, &everyone()).unwrap();
     assert_eq!(
@@ -324,6 +327,23 @@ fn several_grants_by_claim_are_one_a_line_in_a_variable() {
 }
 
 #[tokio::test]
+async fn a_file_of_api_keys_without_any_lets_nobody_in_and_an_empty_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let given = ["--api-keys-file", path.to_str().unwrap()];
+    std::fs::write(&path, "# none\n").unwrap();
+    let none = Authenticator::new(&settings(&given), &Access::Nothing).unwrap();
+    assert!(!none.is_open());
+    let missing = Unauthorized::Missing(NotTaken::Nothing);
+    assert_eq!(none.caller(None).await, Err(missing));
+    let wrong = none.caller(Some("tidings_x")).await;
+    assert_eq!(wrong, Err(Unauthorized::Unknown(false)));
+    std::fs::write(&path, "\n").unwrap();
+    let error = Authenticator::new(&settings(&given), &Access::Nothing).unwrap_err();
+    assert!(error.to_string().contains("begins with `#`"), "{error}");
+}
+
+#[tokio::test]
 async fn an_issuer_who_stays_keeps_his_keys_and_what_was_revoked_stays_so() {
     let jwks = |port, more: &[&str]| {
         let url = format!("http://127.0.0.1:{port}/keys");
@@ -335,7 +355,7 @@ async fn an_issuer_who_stays_keeps_his_keys_and_what_was_revoked_stays_so() {
     for (next, stays) in [
         (jwks(1, &["other"]), true),
         (jwks(2, &["i"]), false),
-        (jwks(1, &["i", "--jwt-algorithms", "ES256"]), false),
+        (jwks(1, &["i", "--jwt-algorithms", "ES256"]), true),
     ] {
         let next = before.renewed(&next, &Access::Nothing).unwrap();
         assert_eq!(Arc::ptr_eq(&keys(&before), &keys(&next)), stays);

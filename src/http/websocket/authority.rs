@@ -1,6 +1,6 @@
 //! Who is at the other end of a WebSocket, and for how long.
 
-use crate::auth::{Caller, Secret, Unauthorized, Who};
+use crate::auth::{Caller, NotTaken, Secret, Unauthorized, Who};
 use crate::clients::{Account, Seat};
 use crate::http::Service;
 use crate::http::client::Client;
@@ -55,10 +55,7 @@ impl Authority {
         let shown = credentials.shown(uri, headers, &Method::GET, safe)?;
         let who = match shown.is_none() && !credentials.takes_nothing() {
             true => Known::Awaited(Instant::now() + service.head_timeout),
-            false => {
-                let shown = shown.as_ref().map(Secret::expose);
-                Known::new(credentials.caller(shown).await?)
-            }
+            false => Known::new(credentials.sender(uri, headers, shown).await?),
         };
         let seats = &service.seats;
         let authority = Self {
@@ -83,6 +80,11 @@ impl Authority {
         self.who.subject()
     }
 
+    /// Where he is.
+    pub(super) fn client(&self) -> Client {
+        self.client
+    }
+
     /// The other end of the connection.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         self.client.peer
@@ -92,7 +94,7 @@ impl Authority {
     pub(super) fn caller(&self) -> Result<&Caller, Problem> {
         match &self.who {
             Known::Caller(caller, _) => Ok(caller),
-            Known::Awaited(_) => Err(Unauthorized::Missing.into()),
+            Known::Awaited(_) => Err(Unauthorized::Missing(NotTaken::Nothing).into()),
         }
     }
 

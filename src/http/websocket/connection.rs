@@ -10,6 +10,7 @@ use crate::event::Trace;
 use crate::http::Service;
 use crate::http::client;
 use crate::http::problem::Problem;
+use crate::http::refusal;
 use crate::http::stream::ended;
 use crate::http::subscribe::closing;
 use crate::hub::{Joined, Refusal, Status};
@@ -18,6 +19,7 @@ use crate::publish::Share;
 use crate::wire::Closing;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
+use http::Method;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -310,6 +312,9 @@ impl Connection {
         reference: Option<&Ref>,
         problem: &Problem,
     ) -> Result<(), Ended> {
+        let client = self.authority.client();
+        let path = format!("{}/ws", self.service.base);
+        refusal::tell(&self.service.refused, problem, client, &Method::GET, &path);
         self.answer(answer::error(reference, problem)).await
     }
 }

@@ -19,6 +19,7 @@ pub(super) async fn open(more: &[&str]) -> Replica {
         "--anonymous-request=>",
         "--jwt-key=0123456789abcdef0123456789abcdef",
         "--jwt-audience=tidings-test",
+        "--jwt-cookie=id",
     ];
     Replica::start(&[&all, more].concat()).await
 }
@@ -28,6 +29,8 @@ pub(super) async fn provoke(replica: &Replica) {
     drop(Stream::open(replica, "/feeds/a").await);
     let wrong = [("authorization", "Bearer x")];
     assert_eq!(get(replica, "/explain?feed=a", &wrong).await.status, 401);
+    let elsewhere = [("cookie", "id=x"), ("origin", "https://evil.example")];
+    assert_eq!(get(replica, "/feeds/a", &elsewhere).await.status, 403);
     let mut client = Client::connect(replica).await;
     let request = json!({"op": "request", "ref": 1, "name": "nobody", "timeout": 0.1});
     client.refusal(request).await;
