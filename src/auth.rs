@@ -5,6 +5,7 @@
 //! | [`authenticator`] | credentials → who calls |
 //! | [`caller`] | who calls, and what he may do |
 //! | [`grants`], [`template`] | what may be done, and how it is written down |
+//! | [`overlooked`] | what was written down and grants nothing |
 //! | [`api_key`] | keys of backends |
 //! | [`jwt`], [`claims`] | tokens, and what they say |
 //! | [`revoked`] | whose credentials of before are taken no more |
@@ -19,6 +20,7 @@ pub mod grants;
 pub mod jwks;
 pub mod jwt;
 pub mod key;
+pub mod overlooked;
 pub mod revoked;
 pub mod secret;
 pub mod template;
@@ -27,9 +29,10 @@ mod unauthorized;
 pub use authenticator::{AuthError, Authenticator};
 pub use caller::{Caller, Deed, Denied, Who};
 pub use grants::{ClaimGrant, Grants, Permissions};
+pub use overlooked::{Overlooked, Skipped};
 pub use revoked::{Revocation, Revoked};
 pub use secret::Secret;
-pub use template::Template;
+pub use template::{Template, Unfilled};
 pub use unauthorized::Unauthorized;
 
 use crate::event::Pattern;

@@ -231,6 +231,7 @@ impl From<&Access> for Caller {
                 publish: publish.clone(),
                 request: request.clone(),
                 admin: *admin,
+                ..Grants::default()
             }),
             Access::Nothing => Self::anonymous(Grants::default()),
         }
@@ -272,7 +273,7 @@ mod tests {
             subscribe: vec!["a.>".parse().unwrap()],
             publish: vec!["b.*".parse().unwrap()],
             request: vec!["c".parse().unwrap()],
-            admin: false,
+            ..Grants::default()
         }
     }
 
