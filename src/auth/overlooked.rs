@@ -1,4 +1,4 @@
-//! What was written down to grant something, and grants nothing: for [`/explain`](crate::http).
+//! What was written down to grant something, and grants nothing: `/explain` tells it.
 
 use super::template::Unfilled;
 
