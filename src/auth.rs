@@ -6,6 +6,7 @@
 //! | [`caller`] | who calls, and what he may do |
 //! | [`denied`] | what may not be done, and what it would take |
 //! | [`grants`], [`template`] | what may be done, and how it is written down |
+//! | [`overlooked`] | what was written down and grants nothing |
 //! | [`api_key`] | keys of backends |
 //! | [`jwt`], [`claims`] | tokens, and what they say |
 //! | [`revoked`] | whose credentials of before are taken no more |
@@ -21,6 +22,7 @@ pub mod grants;
 pub mod jwks;
 pub mod jwt;
 pub mod key;
+pub mod overlooked;
 pub mod revoked;
 pub mod secret;
 pub mod template;
@@ -30,9 +32,10 @@ pub use authenticator::{AuthError, Authenticator};
 pub use caller::{Caller, Who};
 pub use denied::{Deed, Denied};
 pub use grants::{ClaimGrant, Grants, Permissions};
+pub use overlooked::{Overlooked, Skipped};
 pub use revoked::{Revocation, Revoked};
 pub use secret::Secret;
-pub use template::Template;
+pub use template::{Template, Unfilled};
 pub use unauthorized::{NotTaken, Unauthorized};
 
 use crate::event::Pattern;

@@ -38,6 +38,9 @@ pub struct Order {
     pub at: u64,
     /// For so many seconds; 0 to refuse none any more.
     pub seconds: u64,
+    /// Whose word it is, where that is known: for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What a replica has done.
@@ -54,12 +57,13 @@ pub struct Done {
 
 impl Order {
     /// One of now.
-    pub fn new(subject: String, time: Duration) -> Self {
+    pub fn new(subject: String, time: Duration, by: Option<String>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             subject,
             at: now.unwrap_or_default().as_secs(),
             seconds: time.as_secs(),
+            by,
         }
     }
 
@@ -75,6 +79,29 @@ impl Order {
         Revocation {
             at: at.map_or(latest, |at| at.min(latest)),
             until: now + Duration::from_secs(self.seconds).min(LONGEST),
+        }
+    }
+
+    /// Both names may be whatever someone has sent: they are escaped.
+    fn log(&self, ended: usize) {
+        let Self {
+            subject, seconds, ..
+        } = self;
+        let by = self.by.as_ref().map(tracing::field::debug);
+        match seconds {
+            0 => tracing::info!(
+                ?subject,
+                by,
+                ended,
+                "a revocation is taken back: what the subject has open was told to end, and its credentials are taken again"
+            ),
+            _ => tracing::info!(
+                ?subject,
+                by,
+                seconds,
+                ended,
+                "a subject is revoked: what it has open was told to end, and its credentials of before are refused"
+            ),
         }
     }
 }
@@ -100,7 +127,7 @@ impl Revoker {
         // Before their connections end: who comes back at once is refused.
         let refused = self.revoked.add(&order.subject, order.revocation());
         let ended = self.end(&order.subject);
-        tracing::info!(ended, "the connections of a subject were told to end");
+        order.log(ended);
         Done {
             replica: self.replica.to_string(),
             ended,
@@ -128,7 +155,12 @@ impl Revoker {
             .inspect_err(|error| tracing::warn!(%error, "another replica says what is not understood here; is its version newer?"))
             .ok()?;
         // No credentials have room for it, and each that is remembered takes its room.
-        if order.subject.len() > MAX_TOKEN_BYTES {
+        let names = [Some(&order.subject), order.by.as_ref()];
+        if names
+            .into_iter()
+            .flatten()
+            .any(|name| name.len() > MAX_TOKEN_BYTES)
+        {
             tracing::warn!(
                 bytes = order.subject.len(),
                 "another replica says a subject that is none"
@@ -146,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_a_newer_replica_adds_to_an_order_is_passed_over() {
-        let order = Order::new("ann".to_owned(), Duration::from_secs(60));
+        let order = Order::new("ann".to_owned(), Duration::from_secs(60), None);
         let mut text = serde_json::to_value(&order).unwrap();
         text["reason"] = "she has left".into();
         assert_eq!(serde_json::from_value::<Order>(text).unwrap(), order);

@@ -63,7 +63,9 @@ export interface TidingsError extends Error {
 export interface Options {
   /**
    * A token, or what brings one. Sent as `Authorization: Bearer`, and as `auth` on the WebSocket. A function is called when
-   * a token is needed first, and again where the server answers 401. With it nothing is shared among tabs.
+   * a token is needed first, ahead of its end, and where the server answers 401: the stream goes on until there is another, and
+   * the next one begins where it ends. What it throws is told as `error`, and it is called again, later each time; a new token
+   * that the server does not take (401) is `refused`. With it nothing is shared among tabs.
    */
   token?: string | (() => string | Promise<string>);
   /** Headers of every request. With them nothing is shared among tabs. */
@@ -146,7 +148,10 @@ export interface ClientEvents {
   gap: CustomEvent<Gap & { pattern: string }>;
   /** Positions are not of this log. `preventDefault()` keeps it out of the console, where no `onReset` is. */
   reset: CustomEvent<{ pattern: string }>;
-  /** The client has become `refused`; or a subscription that catches up is refused by itself, or has to wait to. */
+  /**
+   * The client has become `refused`; or a subscription that catches up is refused by itself, or has to wait to; or no token
+   * could be had.
+   */
   error: CustomEvent<{ error: Trouble }>;
 }
 

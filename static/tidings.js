@@ -38,25 +38,38 @@ function call(handler, argument) {
   }
 }
 
-function sender(base, options) {
-  let token;
+function sender(base, options, complain) {
+  let token, coming;
 
-  function renew() {
-    token = undefined;
+  // Whether there may be another one.
+  function renew(old = token) {
+    if (token === old) token = undefined;
     return typeof options.token === "function";
   }
 
-  const bearer = async () => (token ??= await (renew() ? options.token() : options.token));
+  // Who needs one at the same time shares it.
+  const bearer = async () => (token ??= await (coming ??= bring().finally(() => (coming = undefined))));
+
+  const bring = async () => {
+    try {
+      return await (renew() ? options.token() : options.token);
+    } catch (error) {
+      const message = `no token could be had: ${error?.message ?? error}`;
+      complain({ message });
+      throw failure(message);
+    }
+  };
 
   async function send(path, init, again) {
     const headers = { ...options.headers, ...init.headers };
-    if (await bearer()) headers.Authorization = `Bearer ${token}`;
+    const token = await bearer();
+    if (token) headers.Authorization = `Bearer ${token}`;
     const { credentials, fetch = globalThis.fetch } = options;
     const response = await fetch(base + path, { credentials, cache: "no-store", ...init, headers }).catch((cause) => {
       throw failure("the server can't be reached", { cause });
     });
-    if (response.ok) return response;
-    if (response.status === 401 && !again && renew()) return send(path, init, true);
+    if (response.ok) return Object.assign(response, { token });
+    if (response.status === 401 && !again && renew(token)) return send(path, init, true);
     throw refusal({ ...(await response.json().catch(() => {})), status: response.status });
   }
 
@@ -75,7 +88,7 @@ function downstream(http, tell, start) {
   let attempt = new AbortController();
   let pollUntil = start || transport === "poll" ? Infinity : 0;
   let failures = 0;
-  let running, due, timer, reason;
+  let running, due, timer, reason, shown;
 
   function want({ tab, patterns, position }) {
     patterns.length ? wants.set(tab, patterns) : wants.delete(tab);
@@ -107,6 +120,7 @@ function downstream(http, tell, start) {
       let error = await proceed().catch((e) => e);
       clearTimeout(timer);
       if (attempt.signal.aborted) error = attempt.signal.reason; // null: a change
+      attempt.abort();
       if (!error || !patterns.length) continue;
       if (isFinal(error)) {
         become("refused", error);
@@ -126,6 +140,7 @@ function downstream(http, tell, start) {
   }
 
   async function proceed() {
+    await http.bearer(); // it takes its time: the server is not to blame
     if (from) {
       // Only from here is it told if the log is another.
       await poll(0, status.state);
@@ -149,7 +164,7 @@ function downstream(http, tell, start) {
     if (attempt.signal.aborted) return;
     if (message.type === "hub:closing") reason = `the server ends the stream: ${message.data.reason}`;
     else if (message.id) {
-      if (message.type === "hub:token-expiring") http.renew();
+      if (message.type === "hub:token-expiring") renew(attempt);
       failures = 0;
       reason = undefined;
       const first = !standing;
@@ -158,6 +173,16 @@ function downstream(http, tell, start) {
       tell({ event: message });
       become(state);
     }
+  }
+
+  // The stream goes on until there is another token. The next one begins where it ends.
+  async function renew(its, old = shown, tries = 0) {
+    if (!http.renew(old)) return;
+    const token = await http.bearer().catch(() => old);
+    if (its.signal.aborted) return;
+    if (token !== old) return its.abort(null);
+    const again = setTimeout(renew, backoff(tries++), its, old, tries);
+    its.signal.addEventListener("abort", () => clearTimeout(again));
   }
 
   const lost = () => failure(reason ?? "the connection was lost");
@@ -189,8 +214,9 @@ function downstream(http, tell, start) {
 
   async function stream() {
     expect(options.firstByte, BUFFERED);
-    const { body } = await get(path(), "application/x-ndjson");
-    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    const response = await get(path(), "application/x-ndjson");
+    shown = response.token;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = ""; ; ) {
       const { value } = await reader.read().catch(() => ({}));
       if (!value) throw lost();
@@ -208,7 +234,7 @@ export function connect(url = location.origin, given = {}) {
   const locks = globalThis.navigator?.locks;
   const share = !given.token && !given.headers;
   const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
-  const http = sender(new URL(url, globalThis.location).href.replace(/\/$/, ""), options);
+  const http = sender(new URL(url, globalThis.location).href.replace(/\/$/, ""), options, (error) => emit("error", { error }));
   const client = new EventTarget();
   const subs = new Set();
   const tab = Math.random();

@@ -279,6 +279,7 @@ impl Granted {
         let mut grants = Grants::default();
         if let Some(own) = claims.get("tidings") {
             Permissions::of_claim(own)?.grant(claims, &mut grants);
+            grants.overlooked.pass_over(Permissions::unknown(own));
         }
         self.all.grant(claims, &mut grants);
         let held = self

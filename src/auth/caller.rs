@@ -253,6 +253,7 @@ impl From<&Access> for Caller {
                 publish: publish.clone(),
                 request: request.clone(),
                 admin: *admin,
+                ..Grants::default()
             }),
             Access::Nothing => Self::anonymous(Grants::default()),
         }
@@ -268,7 +269,7 @@ mod tests {
             subscribe: vec!["a.>".parse().unwrap()],
             publish: vec!["b.*".parse().unwrap()],
             request: vec!["c".parse().unwrap()],
-            admin: false,
+            ..Grants::default()
         }
     }
 

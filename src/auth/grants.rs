@@ -4,9 +4,10 @@
 mod tests;
 
 use super::claims::Claims;
+use super::overlooked::{Overlooked, Skipped};
 use super::template::{InvalidTemplate, Template};
 use crate::event::{Feed, Pattern};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::str::FromStr;
 
@@ -21,6 +22,8 @@ pub struct Grants {
     pub request: Vec<Pattern>,
     /// Whether the operators' pages are open.
     pub admin: bool,
+    /// What was meant to be more of this.
+    pub overlooked: Overlooked,
 }
 
 impl Grants {
@@ -96,19 +99,34 @@ pub enum InvalidClaim {
 impl Permissions {
     /// Adds what these permissions grant to one with these claims. What needs a claim that is not there grants nothing.
     pub fn grant(&self, claims: &Claims, grants: &mut Grants) {
-        let patterns = |templates: &[Template]| -> Vec<Pattern> {
-            let filled = templates.iter().filter_map(|one| one.pattern(claims));
-            filled.collect()
-        };
-        grants.subscribe.extend(patterns(&self.subscribe));
-        grants.publish.extend(patterns(&self.publish));
-        grants.request.extend(patterns(&self.request));
+        for (permission, templates, patterns) in [
+            ("subscribe", &self.subscribe, &mut grants.subscribe),
+            ("publish", &self.publish, &mut grants.publish),
+            ("request", &self.request, &mut grants.request),
+        ] {
+            for template in templates {
+                match template.pattern(claims) {
+                    Ok(pattern) => patterns.push(pattern),
+                    Err(reason) => grants.overlooked.skip(|| Skipped {
+                        permission,
+                        grant: template.to_string(),
+                        reason,
+                    }),
+                }
+            }
+        }
         grants.admin |= self.admin;
     }
 
     /// Whether nothing at all is granted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The names in such a claim that stand for nothing.
+    pub(super) fn unknown(claim: &Value) -> impl Iterator<Item = &String> {
+        let names = claim.as_object().into_iter().flat_map(Map::keys);
+        names.filter(|name| !matches!(name.as_str(), "subscribe" | "publish" | "request" | "admin"))
     }
 
     /// Those of a token's claim `tidings`; what is not known in it is left alone (RFC 7519, section 4).

@@ -1,7 +1,8 @@
 //! Subjects whose credentials of before are taken no more.
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +27,7 @@ pub struct TooMany;
 
 /// The subjects that are remembered, on this replica and as long as it runs. Cloning it gives another handle.
 #[derive(Clone, Debug, Default)]
-pub struct Revoked(Arc<Mutex<HashMap<Box<str>, Revocation>>>);
+pub struct Revoked(Arc<Mutex<BTreeMap<Box<str>, Revocation>>>);
 
 impl Revoked {
     /// Remembers a subject, in place of what was remembered of it before.
@@ -47,6 +48,26 @@ impl Revoked {
     pub fn holds(&self, subject: &str, issued: Option<SystemTime>, now: SystemTime) -> bool {
         let known = self.0.lock().get(subject).copied();
         known.is_some_and(|one| now < one.until && issued.is_none_or(|issued| issued <= one.at))
+    }
+
+    /// Those that are remembered then, in the order of their names: the first `limit` after this one, and how many there are
+    /// in all.
+    pub fn list(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        now: SystemTime,
+    ) -> (Vec<(Box<str>, Revocation)>, usize) {
+        let all = self.0.lock();
+        let is_kept = |one: &Revocation| now < one.until;
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = all
+            .range::<str, _>((after, Bound::Unbounded))
+            .filter(|(_, one)| is_kept(one))
+            .take(limit)
+            .map(|(subject, one)| (subject.clone(), *one))
+            .collect();
+        (found, all.values().filter(|one| is_kept(one)).count())
     }
 
     /// How many are remembered.

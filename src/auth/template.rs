@@ -36,23 +36,37 @@ pub enum InvalidTemplate {
     TwoInAToken,
 }
 
+/// Why a [`Template`] is no pattern for someone's claims, and grants nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfilled {
+    /// The claim that it takes.
+    #[error("the claim `{0}` is missing, empty, or neither text, whole number nor bool")]
+    Claim(String),
+    /// What it would be.
+    #[error("with these claims it is no pattern: {0}")]
+    Pattern(#[from] InvalidName),
+}
+
 impl Template {
-    /// The pattern for these claims; `None` where one is missing, empty, neither text, whole number nor bool, or where
-    /// the pattern would be too long. So it grants nothing then.
-    pub fn pattern(&self, claims: &Claims) -> Option<Pattern> {
+    /// The pattern for these claims. It grants nothing where one is missing, empty, neither text, whole number nor bool, or
+    /// where the pattern would be too long.
+    pub fn pattern(&self, claims: &Claims) -> Result<Pattern, Unfilled> {
         let mut text = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(part) => text.push_str(part),
-                Part::Claim(name) => text.push_str(&encoded(&claims.text(name)?)?),
+                Part::Claim(name) => {
+                    let token = claims.text(name).and_then(|claim| encoded(&claim));
+                    text.push_str(&token.ok_or_else(|| Unfilled::Claim(name.clone()))?);
+                }
             }
         }
-        text.parse().ok()
+        Ok(text.parse()?)
     }
 
     /// The pattern itself, where no claim is in it.
     pub fn plain(&self) -> Option<Pattern> {
-        self.pattern(&Claims::default())
+        self.pattern(&Claims::default()).ok()
     }
 }
 
@@ -135,6 +149,7 @@ mod tests {
         let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
         template(text)
             .pattern(&claims)
+            .ok()
             .map(|pattern| pattern.to_string())
     }
 

@@ -24,7 +24,7 @@ const REQUEST_PRIVATE_NETWORK: HeaderName =
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
-    "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, if-none-match, last-event-id",
+    "accept, authorization, cache-control, content-type, event-key, event-type, idempotency-key, if-none-match, last-event-id, tidings-explain-token, traceparent, tracestate",
 );
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "etag, ratelimit, ratelimit-policy, retry-after, tidings-next, tidings-refused, www-authenticate",

@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Service> {
         .route("/admin/status", get(status::status))
         .route("/admin/feeds", get(feeds::feeds))
         .route("/admin/readers", get(readers::readers))
+        .route("/admin/subjects", get(subjects::subjects))
         .route("/admin/subjects/{subject}", delete(subjects::revoke))
 }
 
@@ -52,7 +53,7 @@ async fn not_here(uri: Uri) -> Problem {
 }
 
 /// One who may see what is for operators.
-pub(super) struct Operator;
+pub(super) struct Operator(Caller);
 
 impl FromRequestParts<Service> for Operator {
     type Rejection = Problem;
@@ -60,7 +61,7 @@ impl FromRequestParts<Service> for Operator {
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, service).await?;
         caller.admin()?;
-        Ok(Self)
+        Ok(Self(caller))
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn page_headers() -> HeaderMap {
 }
 
 /// Path, media type and content.
-const ASSETS: [(&str, &str, &str); 21] = [
+const ASSETS: [(&str, &str, &str); 23] = [
     ("/tidings.js", JS, include_str!("../../static/tidings.js")),
     (
         "/tidings-upstream.js",
@@ -79,6 +79,11 @@ const ASSETS: [(&str, &str, &str); 21] = [
         include_str!("../../static/console/dom.js"),
     ),
     (
+        "/console/explain.js",
+        JS,
+        include_str!("../../static/console/explain.js"),
+    ),
+    (
         "/console/feeds.js",
         JS,
         include_str!("../../static/console/feeds.js"),
@@ -97,6 +102,11 @@ const ASSETS: [(&str, &str, &str); 21] = [
         "/console/status.js",
         JS,
         include_str!("../../static/console/status.js"),
+    ),
+    (
+        "/console/subjects.js",
+        JS,
+        include_str!("../../static/console/subjects.js"),
     ),
     (
         "/console/watch.js",

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::poll::keep_private;
 use super::problem::Problem;
 use super::{Params, Service};
-use crate::auth::{Caller, Denied, Unauthorized, Who};
+use crate::auth::{Caller, Denied, Grants, Skipped, Unauthorized, Unfilled, Who};
 use crate::clients::Rates;
 use crate::event::{Feed, Pattern, Patterns};
 use crate::hub::{Signal, Start, Term};
@@ -17,6 +17,8 @@ use tokio::time::{Instant, timeout};
 
 /// A token of someone else, for which those ask who may.
 const TOKEN_TO_EXPLAIN: &str = "tidings-explain-token";
+/// How many grants of a kind are told.
+const MAX_GRANTS: usize = 100;
 /// How long the log may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -48,6 +50,37 @@ struct Known {
     /// Why his credentials are no good.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    /// What he has been granted, where not everything is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grants: Option<Granted>,
+    /// What grants him nothing, since a claim is not there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<Skip>,
+    /// Names in his token's claim `tidings` that stand for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<String>,
+}
+
+/// Patterns with the claims in their places, the first of each kind.
+#[derive(Serialize)]
+struct Granted {
+    subscribe: Vec<String>,
+    publish: Vec<String>,
+    request: Vec<String>,
+    admin: bool,
+    /// Whether there are more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct Skip {
+    permission: &'static str,
+    /// As it is written down.
+    grant: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<String>,
+    reason: String,
 }
 
 /// Whether something is allowed, and by what, or why not.
@@ -182,6 +215,7 @@ impl Known {
                 };
             }
         };
+        let overlooked = &caller.grants().overlooked;
         let term = caller.expires().map(Term::new);
         let rest = term.map(|term| term.ends.saturating_duration_since(Instant::now()));
         Self {
@@ -193,6 +227,40 @@ impl Known {
             subject: caller.subject().map(str::to_owned),
             expires_in: rest.as_ref().map(Duration::as_secs),
             refused: None,
+            grants: (*caller.who() != Who::Local).then(|| Granted::of(caller.grants())),
+            skipped: overlooked.skipped.iter().map(Skip::of).collect(),
+            unknown: overlooked.unknown.clone(),
+        }
+    }
+}
+
+impl Granted {
+    fn of(grants: &Grants) -> Self {
+        let all = [&grants.subscribe, &grants.publish, &grants.request];
+        let [subscribe, publish, request] = all.map(|patterns| {
+            let first = patterns.iter().take(MAX_GRANTS);
+            first.map(Pattern::to_string).collect()
+        });
+        Self {
+            subscribe,
+            publish,
+            request,
+            admin: grants.admin,
+            more: all.iter().any(|patterns| patterns.len() > MAX_GRANTS),
+        }
+    }
+}
+
+impl Skip {
+    fn of(skipped: &Skipped) -> Self {
+        Self {
+            permission: skipped.permission,
+            grant: skipped.grant.clone(),
+            claim: match &skipped.reason {
+                Unfilled::Claim(name) => Some(name.clone()),
+                Unfilled::Pattern(_) => None,
+            },
+            reason: skipped.reason.to_string(),
         }
     }
 }

@@ -1,16 +1,19 @@
 // The console: what this replica does, shown for as long as the page is looked at.
 import { byId, say } from "./dom.js";
+import * as explaining from "./explain.js";
 import * as feeds from "./feeds.js";
 import * as readers from "./readers.js";
-import { credentials, signIn } from "./server.js";
+import { credentials, signIn, text } from "./server.js";
 import * as status from "./status.js";
+import * as subjects from "./subjects.js";
 import * as watching from "./watch.js";
 
 const EVERY = 2000; // ms
-const parts = ["now", "feeds", "readers", "counts"].map(byId);
+const parts = ["now", "feeds", "readers", "subjects", "counts", "measured"].map(byId);
 const [form, token, why, state, sign] = ["sign-in", "token", "why", "state", "sign"].map(byId);
 let timer;
 let round = 0;
+let isRefused = false; // whether the credentials are no good
 
 /** Asks for everything, again and again; another call takes the place of the one before. */
 async function look() {
@@ -18,7 +21,7 @@ async function look() {
   clearTimeout(timer);
   try {
     const { status: how } = await status.refresh();
-    await Promise.all([readers.refresh(), feeds.isFirst() && feeds.refresh()]);
+    await Promise.all([readers.refresh(), subjects.refresh(), feeds.isFirst() && feeds.refresh()]);
     if (mine !== round) return;
     say(state, how);
     state.classList.toggle("bad", how !== "ready");
@@ -53,6 +56,7 @@ function show(all) {
 /** Asks for credentials. Without any, a 403 says that none are taken. */
 function ask({ status, message, detail = message }) {
   form.hidden = false;
+  isRefused = status === 401;
   if (status === 401 && credentials() === undefined) {
     say(why, "This takes a token or an API key; what is for operators takes the permission `admin`.");
   } else say(why, `${status === 401 ? "Not taken" : "Not allowed"}: ${detail}.`);
@@ -60,34 +64,48 @@ function ask({ status, message, detail = message }) {
   showSign();
 }
 
+const isSignedIn = () => credentials() !== undefined && !isRefused;
+
 function showSign() {
-  const known = credentials() !== undefined;
-  sign.hidden = form.hidden && !known;
-  say(sign, known ? "Sign out" : "Sign in");
+  sign.hidden = form.hidden && !isSignedIn();
+  say(sign, isSignedIn() ? "Sign out" : "Sign in");
 }
 
 function signedIn(given) {
   signIn(given);
+  isRefused = false;
   token.value = "";
   form.hidden = true;
   byId("main").focus();
   showSign();
   watching.reconnect(ask);
+  explaining.showCommand();
   look();
+}
+
+/** A link shows no token: what takes one is fetched, and shown as a page of its own. */
+async function showMetrics(event) {
+  if (credentials() === undefined) return;
+  event.preventDefault();
+  const page = await text("metrics").catch((error) => void failed(error));
+  if (page) location.assign(URL.createObjectURL(new Blob([page], { type: "text/plain;charset=utf-8" })));
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   signedIn(token.value.trim());
 });
-sign.addEventListener("click", () => (credentials() === undefined ? token.focus() : signedIn(undefined)));
+sign.addEventListener("click", () => (isSignedIn() ? signedIn(undefined) : token.focus()));
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : look()));
 
 feeds.start((feed) => {
   watching.watch(feed);
   byId("pattern").focus();
 }, failed);
+byId("measured").addEventListener("click", showMetrics);
 watching.start(ask);
+explaining.start(ask);
+subjects.start();
 show(false);
 showSign();
 look();

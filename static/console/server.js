@@ -23,13 +23,18 @@ export function signIn(given) {
 }
 
 /** The JSON at a path; what is refused has a `status` and says why. */
-export async function get(path) {
-  const headers = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+export const get = async (path, how) => (await ask(path, how)).json();
+
+/** The text at a path. */
+export const text = async (path) => (await ask(path)).text();
+
+async function ask(path, { method, headers } = {}) {
+  const shown = token === undefined ? headers : { ...headers, Authorization: `Bearer ${token}` };
   const signal = AbortSignal.timeout(PATIENCE);
-  const response = await fetch(`${base}/${path}`, { headers, signal, cache: "no-store" }).catch(() => {
+  const response = await fetch(`${base}/${path}`, { method, headers: shown, signal, cache: "no-store" }).catch(() => {
     throw new Error("the server can't be reached");
   });
-  if (response.ok) return response.json();
+  if (response.ok) return response;
   const { detail = `status ${response.status}` } = await response.json().catch(() => ({}));
   throw Object.assign(new Error(detail), { status: response.status });
 }

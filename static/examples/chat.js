@@ -5,10 +5,12 @@ const HERE_EVERY = 10_000; // ms between two signs of life
 const HERE_FOR = 25_000; // ms after which somebody who gives none has gone
 const KEPT = 500; // messages on the page
 
-const [form, name, text, said, here, state] = ["form", "name", "text", "said", "here", "state"].map((id) =>
+const [form, name, text, said, here, state, signIn, field] = ["form", "name", "text", "said", "here", "state", "sign-in", "token"].map((id) =>
   document.getElementById(id),
 );
-const tidings = connect("..");
+// Kept in this tab until it is closed, as the console does.
+const token = sessionStorage.getItem("tidings-token");
+const tidings = connect("..", token ? { token } : {});
 const seen = new Map(); // who is here, and when they last said so, by the server's clock
 let ahead = -Infinity; // by how much that clock is ahead of this page's, as far as is known
 
@@ -17,6 +19,13 @@ name.value = localStorage.getItem("chat-name") ?? "";
 tidings.addEventListener("state", ({ detail }) => {
   state.textContent = detail.error ? `${detail.state}: ${detail.error.message}` : detail.state;
   state.classList.toggle("bad", detail.state === "refused");
+  if ([401, 403].includes(detail.error?.status)) signIn.hidden = false;
+});
+
+signIn.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("tidings-token", field.value.trim());
+  location.reload();
 });
 
 tidings.feed("chat.lobby", show, { last: 50, onGap: () => note("Some messages are lost."), onReset: () => said.replaceChildren() });
@@ -98,7 +107,7 @@ addEventListener("pagehide", () => {
   fetch("../feeds/chat.presence", {
     method: "POST",
     keepalive: true,
-    headers: { "content-type": "application/json", "event-type": "left" },
+    headers: { "content-type": "application/json", "event-type": "left", ...(token && { authorization: `Bearer ${token}` }) },
     body: JSON.stringify({ name: name.value }),
   }).catch(() => {});
 });

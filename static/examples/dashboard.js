@@ -15,7 +15,7 @@ const source = new EventSource(new URL("feeds/metrics.%3E?envelope=1&last=500", 
 source.onopen = () => (state.textContent = "live");
 source.onerror = () => {
   // It comes back by itself, and goes on after the last event that it has had, unless it was refused.
-  state.textContent = source.readyState === EventSource.CLOSED ? "refused: see the network panel" : "reconnecting";
+  state.textContent = source.readyState === EventSource.CLOSED ? "refused: where tokens are taken, this page's may stand in a cookie alone (--jwt-cookie), since an EventSource sends no header" : "reconnecting";
 };
 source.onmessage = ({ data }) => {
   const event = JSON.parse(data);

@@ -60,11 +60,13 @@ const specials = {
       return new Response(new ReadableStream({ start }));
     };
   },
-  /** The tokens that are given come one after the other; each is told, and so is each that is refused. */
+  /** The tokens that are given come one after the other; each is told, and so is each that is refused. A list has its item thrown. */
   tokens() {
-    given.token = async () => {
+    given.token = () => {
       tell({ told: "token" });
-      return given.tokens.length > 1 ? given.tokens.shift() : given.tokens[0];
+      const token = given.tokens.length > 1 ? given.tokens.shift() : given.tokens[0];
+      if (Array.isArray(token)) throw token[0];
+      return token;
     };
     given.fetch = async (url, init) => {
       const response = await fetch(url, init);

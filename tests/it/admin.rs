@@ -12,7 +12,12 @@ use serde_json::Value;
 use std::net::SocketAddr;
 
 /// What takes the permission `admin`.
-pub(crate) const ADMIN: [&str; 3] = ["/admin/status", "/admin/feeds", "/admin/readers?slow=1"];
+pub(crate) const ADMIN: [&str; 4] = [
+    "/admin/status",
+    "/admin/feeds",
+    "/admin/readers?slow=1",
+    "/admin/subjects",
+];
 
 /// Asks whoever listens at an address.
 async fn get_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -22,7 +22,7 @@ pub(crate) const AUDIENCE: &str = "tidings-test";
 /// What has a server take tokens.
 const GUARDED: [&str; 4] = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
 /// How long a token holds beyond its `exp`, in seconds.
-const LEEWAY: u64 = 30;
+pub(crate) const LEEWAY: u64 = 30;
 
 /// Now, in seconds since 1970.
 pub(crate) fn now() -> u64 {

@@ -22,11 +22,11 @@ fn numbers(events: &[Value]) -> Vec<u64> {
 
 /// As is served: with its comments, compressed as well as gzip can.
 #[test]
-fn it_is_below_5_kb_compressed() {
+fn it_is_below_5_and_a_half_kb_compressed() {
     let mut gzip = std::process::Command::new("gzip");
     let compressed = gzip.args(["-9c", "static/tidings.js"]).output();
     let bytes = compressed.expect("gzip").stdout.len();
-    assert!((1..5 * 1024).contains(&bytes), "{bytes} bytes");
+    assert!((1..5 * 1024 + 512).contains(&bytes), "{bytes} bytes");
 }
 
 /// A page's code in `tests/clients/types.ts` against `static/tidings.d.ts`.

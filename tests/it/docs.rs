@@ -147,3 +147,17 @@ fn root() -> &'static Path {
 fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).expect(path)
 }
+
+/// A blank line ends a table: what comes after it is text with bars in it, unless another head begins there.
+#[test]
+fn no_table_of_a_text_is_broken_in_two() {
+    for path in all_texts() {
+        let text = text(&path);
+        let lines: Vec<_> = text.lines().collect();
+        for (number, at) in lines.windows(3).enumerate() {
+            let begins = at[0].trim().is_empty() && at[1].starts_with('|');
+            let line = number + 2;
+            assert!(!begins || at[2].starts_with("| ---"), "{path}, line {line}");
+        }
+    }
+}

@@ -198,6 +198,9 @@ async fn a_preflight_allows_what_a_publisher_and_a_reader_send() {
         "event-key",
         "idempotency-key",
         "last-event-id",
+        "traceparent",
+        "tracestate",
+        "tidings-explain-token",
     ] {
         assert!(allowed.contains(&name), "{name}");
     }

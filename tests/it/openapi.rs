@@ -96,7 +96,7 @@ async fn nothing_is_answered_otherwise(examples: &str, more: &[&str]) {
     let said = String::from_utf8_lossy(&output.stdout);
     let failed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{failed}");
-    assert!(said.contains("Tested: 14"), "{said}");
+    assert!(said.contains("Tested: 15"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,12 +3,15 @@
 use crate::auth::{api_key, bearer, guarded, now, publish, right, token};
 use crate::call::{Answer, call, get};
 use crate::nats_server::{NatsServer, Version};
+use crate::program::Program;
 use crate::replica::{Replica, within};
 use crate::sse::{Block, Stream};
 use crate::websocket::Client as Socket;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 async fn revoke(replica: &Replica, key: &str, subject: &str) -> Answer {
     let shown = bearer(key);
@@ -246,6 +249,89 @@ async fn it_takes_the_permission_and_says_what_is_wrong() {
     )
     .await
     .problem(405);
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_listed_a_page_at_a_time() {
+    let (key, record) = api_key("operator", "admin");
+    let replica = guarded(&["--api-key", &record]).await;
+    let shown = bearer(&key);
+    let list = async |query: &str| {
+        let path = format!("/admin/subjects{query}");
+        get(&replica, &path, &[("Authorization", &shown)]).await
+    };
+    let none = json!({"subjects": [], "next": null, "total": 0});
+    assert_eq!(list("").await.json(), none);
+    for subject in ["bob", "ann%40example.com?for=60", "cid", "dan"] {
+        assert_eq!(revoke(&replica, &key, subject).await.status, 200);
+    }
+    assert_eq!(revoke(&replica, &key, "dan?for=0").await.status, 200);
+    let first = list("?limit=2").await.json();
+    let names = |page: &Value| -> Vec<Value> {
+        let subjects = page["subjects"].as_array().expect("a list").iter();
+        subjects.map(|one| one["subject"].clone()).collect()
+    };
+    assert_eq!(names(&first), ["ann@example.com", "bob"]);
+    assert_eq!(
+        (&first["next"], &first["total"]),
+        (&json!("bob"), &json!(3))
+    );
+    let [since, until] = ["since", "until"].map(|name| {
+        let text = first["subjects"][0][name].as_str().expect("a time");
+        OffsetDateTime::parse(text, &Rfc3339)
+            .expect("RFC 3339")
+            .unix_timestamp()
+    });
+    assert!((59..=61).contains(&(until - since)), "{first}");
+    let rest = list("?limit=2&after=bob").await.json();
+    assert_eq!(names(&rest), ["cid"]);
+    assert_eq!(rest["next"], Value::Null);
+    for wrong in ["?limit=0", "?limit=1001", "?before=x"] {
+        list(wrong).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn the_log_says_who_has_revoked_whom_and_for_how_long() {
+    let (key, record) = api_key("operator", "admin");
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "--api-key",
+        &record,
+    ];
+    let mut program = Program::start(&arguments);
+    let address = program.address().await;
+    let delete = async |subject: &str| {
+        let url = format!("http://{address}/admin/subjects/{subject}");
+        let request = Client::new()
+            .delete(url)
+            .header("Authorization", bearer(&key));
+        let answer = within("an answer", request.send()).await.expect("it");
+        assert_eq!(answer.status(), 200);
+    };
+    delete("ann%0Abob?for=60").await;
+    let line = complaint(&mut program, "a subject is revoked").await;
+    let told: Value = serde_json::from_str(&line).expect("JSON");
+    let told = told.get("fields").unwrap_or(&told);
+    assert_eq!(told["subject"], "\"ann\\nbob\"", "{line}");
+    assert_eq!(told["by"], "\"operator\"", "{line}");
+    assert_eq!((&told["seconds"], &told["ended"]), (&json!(60), &json!(0)));
+    delete("ann?for=0").await;
+    let line = complaint(&mut program, "a revocation is taken back").await;
+    assert!(line.contains("ann") && line.contains("operator"), "{line}");
+}
+
+/// The next line of its log with these words.
+async fn complaint(program: &mut Program, words: &str) -> String {
+    loop {
+        let line = program.complaint().await;
+        if line.contains(words) {
+            return line;
+        }
+    }
 }
 
 async fn other_replicas_are_told_over_nats(version: Version) {

@@ -1,7 +1,10 @@
-//! `DELETE /admin/subjects/{subject}`: the end of all that a subject has open.
+//! `DELETE /admin/subjects/{subject}`: the end of all that a subject has open. `GET /admin/subjects`: whose credentials are
+//! refused since.
 
-use super::{Operator, json};
+use super::{Operator, json, limit};
+use crate::auth::Revocation as Kept;
 use crate::auth::revoked::LONGEST;
+use crate::event::Timestamp;
 use crate::http::problem::Problem;
 use crate::http::{Name, Params, Service};
 use crate::revoke::{Done, Order};
@@ -9,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// For how long credentials of before are refused, where nothing is said of that.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,12 +31,13 @@ struct Revocation<'a> {
 /// Ends it on every replica, and refuses the subject's credentials of before for a while.
 pub(super) async fn revoke(
     State(service): State<Service>,
-    _: Operator,
+    Operator(caller): Operator,
     Name(subject): Name,
     params: Params,
 ) -> Result<Response, Problem> {
     params.check(&["for"])?;
-    let order = Order::new(subject, time(&params)?);
+    let by = caller.subject().map(str::to_owned);
+    let order = Order::new(subject, time(&params)?, by);
     let (replicas, told) = service.revoker.everywhere(&order).await;
     let ended = replicas.iter().map(|done| done.ended).sum();
     let trouble = replicas.iter().find_map(|done| done.error.clone());
@@ -50,6 +54,60 @@ pub(super) async fn revoke(
         replicas: &replicas,
     };
     Ok(json(&revocation))
+}
+
+/// Those that are remembered, in the order of their names.
+#[derive(Serialize)]
+struct Subjects {
+    subjects: Vec<Subject>,
+    /// What to ask for the next ones with, as `after=`.
+    next: Option<String>,
+    /// How many there are in all.
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct Subject {
+    subject: String,
+    /// Credentials are refused that were issued up to then.
+    since: String,
+    /// When that ends.
+    until: String,
+}
+
+/// Whose credentials of before this replica refuses.
+pub(super) async fn subjects(
+    State(service): State<Service>,
+    _: Operator,
+    params: Params,
+) -> Result<Response, Problem> {
+    params.check(&["limit", "after"])?;
+    let limit = limit(&params)?;
+    let (mut found, total) =
+        service
+            .revoker
+            .revoked
+            .list(params.get("after"), limit + 1, SystemTime::now());
+    let is_cut = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| is_cut);
+    Ok(json(&Subjects {
+        next: next.map(|(subject, _)| subject.to_string()),
+        subjects: found.iter().map(subject).collect(),
+        total,
+    }))
+}
+
+fn subject((subject, kept): &(Box<str>, Kept)) -> Subject {
+    let text = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_nanos(since.as_nanos().try_into().unwrap_or(u64::MAX)).to_string()
+    };
+    Subject {
+        subject: subject.to_string(),
+        since: text(kept.at),
+        until: text(kept.until),
+    }
 }
 
 fn time(params: &Params) -> Result<Duration, Problem> {

@@ -61,6 +61,9 @@ async fn it_tells_nothing_of_what_one_may_not_read() {
         .await
         .json();
     assert_eq!(told["subscribe"]["allowed"], false);
+    for empty in ["skipped", "unknown"] {
+        assert!(told["caller"][empty].is_null(), "{told}");
+    }
     let reason = told["subscribe"]["reason"].as_str().expect("a reason");
     assert!(reason.contains("`a.b`"), "{reason}");
     assert!(told["events"].is_null(), "{told}");
@@ -93,4 +96,56 @@ async fn without_authentication_everything_is_allowed_by_no_grant() {
     let told = get(&replica, "/explain?feed=a.b", &[]).await.json();
     assert_eq!(told["caller"], json!({"kind": "local"}));
     assert_eq!(told["subscribe"], json!({"allowed": true}));
+}
+
+#[tokio::test]
+async fn it_tells_what_one_has_and_what_was_meant_to_be_more() {
+    let by_claim = ["--grant-subscribe", "users.{sub}.>"];
+    let more = ["--grant-publish", "chat.{claim:tenant}"];
+    let replica = guarded(&[by_claim, more].concat()).await;
+    let tidings =
+        json!({"subscribe": ["a.{claim:no.such}.*", "b"], "subscribes": ["c"], "request": ["r"]});
+    let shown = token(&json!({"sub": "ann@example.com", "tidings": tidings}));
+    let told = explain(&replica, &shown, "c", &[]).await.json();
+    let caller = &told["caller"];
+    let granted = json!({
+        "subscribe": ["b", "users.ann%40example%2Ecom.>"], "publish": [], "request": ["r"], "admin": false,
+    });
+    assert_eq!(caller["grants"], granted, "{told}");
+    let skipped = caller["skipped"].as_array().expect("a list").iter();
+    let skipped: Vec<_> = skipped
+        .map(|one| (&one["permission"], &one["grant"], &one["claim"]))
+        .collect();
+    let expected = [
+        json!(["subscribe", "a.{claim:no.such}.*", "no.such"]),
+        json!(["publish", "chat.{claim:tenant}", "tenant"]),
+    ];
+    let expected = expected.each_ref().map(|one| (&one[0], &one[1], &one[2]));
+    assert_eq!(skipped, expected);
+    let reason = caller["skipped"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("`no.such` is missing"), "{reason}");
+    assert_eq!(caller["unknown"], json!(["subscribes"]));
+}
+
+#[tokio::test]
+async fn it_tells_no_more_than_fits() {
+    let replica = guarded(&[]).await;
+    let many: Vec<_> = (0..120).map(|n| format!("a{n}")).collect();
+    let missing: Vec<_> = (0..30).map(|n| format!("{{claim:c{n}}}")).collect();
+    let mut tidings = json!({"subscribe": many, "publish": missing});
+    for n in 0..25 {
+        tidings[format!("{n}{}", "x".repeat(80))] = true.into();
+    }
+    let shown = token(&json!({"tidings": tidings}));
+    let told = explain(&replica, &shown, "a110", &[]).await.json();
+    let count = |list: &serde_json::Value| list.as_array().map(Vec::len);
+    let caller = &told["caller"];
+    assert_eq!(count(&caller["grants"]["subscribe"]), Some(100));
+    assert_eq!(caller["grants"]["more"], true);
+    assert_eq!(count(&caller["skipped"]), Some(20));
+    assert_eq!(count(&caller["unknown"]), Some(20));
+    let name = caller["unknown"][0].as_str().expect("a name");
+    assert_eq!(name.len(), 64);
+    // All of them count all the same.
+    assert_eq!(told["subscribe"]["grant"], "a110");
 }

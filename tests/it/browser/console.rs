@@ -105,6 +105,8 @@ async fn it_shows_what_happens_and_watches_and_publishes(kind: Kind) {
     replica.publish("earlier", "\"and later\"").await;
     says(&tab, "events", "and later").await;
     says(&tab, "now", "3 so far").await;
+    submit(&tab, &[("about", "page.*")]).await;
+    says(&tab, "explained", "Reading is allowed.").await;
     submit(&tab, &[("feed", "not a feed")]).await;
     says(&tab, "published", "Not stored: ").await;
     has_no_errors(&tab, kind).await;
@@ -123,6 +125,8 @@ async fn it_asks_for_a_token_where_there_is_authentication(kind: Kind) {
     );
     submit(&tab, &[("token", "nonsense")]).await;
     says(&tab, "why", "Not taken: the credentials are no API key").await;
+    // Nobody is signed in who could sign out.
+    assert_eq!(texts(&tab, "#sign").await, ["Sign in"]);
     let page = json!({"subscribe": ["page.>"], "publish": ["page.>"]});
     submit(&tab, &[("token", &token(&json!({"tidings": page})))]).await;
     says(
@@ -131,12 +135,17 @@ async fn it_asks_for_a_token_where_there_is_authentication(kind: Kind) {
         "Not allowed: this takes the permission `admin`",
     )
     .await;
+    assert_eq!(texts(&tab, "#sign").await, ["Sign out"]);
+    says(&tab, "measured", "metrics").await;
+    assert!(is_hidden(&tab, "measured").await);
     let mut admin = page.clone();
     admin["admin"] = true.into();
     let admin = token(&json!({"tidings": admin}));
     submit(&tab, &[("token", &admin)]).await;
     says(&tab, "state", "ready").await;
     watches_and_publishes(&tab).await;
+    sees_metrics(&tab).await;
+    explains_and_revokes(&tab).await;
     submit(&tab, &[("pattern", "others.*"), ("last", "5")]).await;
     says(&tab, "watch-state", "not allowed with these credentials").await;
     // It is there after a reload, in this tab alone, and nowhere on the page.
@@ -151,6 +160,52 @@ async fn it_asks_for_a_token_where_there_is_authentication(kind: Kind) {
     click(&tab, "#sign").await;
     says(&tab, "why", ASKED).await;
     browser.end().await;
+}
+
+async fn is_hidden(tab: &Tab, id: &str) -> bool {
+    let id = json!(id);
+    let script = format!("return document.getElementById({id}).hidden");
+    tab.evaluate(&script).await == true
+}
+
+/// A link can't show a token: the page that it leads to is what was fetched with it.
+async fn sees_metrics(tab: &Tab) {
+    assert!(!is_hidden(tab, "measured").await);
+    tab.evaluate("URL.createObjectURL = (blob) => ((window.made = blob), '#measured')")
+        .await;
+    click(tab, "#measured a").await;
+    tab.wait_for("return window.made && (await window.made.text()).includes('tidings_readers')")
+        .await;
+}
+
+async fn explains_and_revokes(tab: &Tab) {
+    submit(tab, &[("about", "others.a")]).await;
+    says(tab, "explained", "Reading is not allowed: ").await;
+    let shown = json!({"sub": "bob", "tidings": {"subscribe": ["others.*"], "subscribes": []}});
+    submit(tab, &[("about", "others.a"), ("other", &token(&shown))]).await;
+    says(
+        tab,
+        "explained",
+        "Reading is allowed by others.*. Publishing is not",
+    )
+    .await;
+    says(tab, "answer", "\"subscribes\"").await;
+    submit(tab, &[("subject", "bob"), ("for", "7200")]).await;
+    says(tab, "revoked", "0 connections of bob were ended").await;
+    says(tab, "revoked", "refused for 2 h").await;
+    says(tab, "subjects", "This replica refuses 1,").await;
+    assert_eq!(texts(tab, "#subjects tbody td:first-child").await, ["bob"]);
+    submit(tab, &[("about", "others.a"), ("other", &token(&shown))]).await;
+    says(tab, "explained", "revoked").await;
+    submit(tab, &[("subject", "bob"), ("for", "0")]).await;
+    says(tab, "subjects", "This replica refuses nobody.").await;
+    let commands = texts(tab, ".curl code").await;
+    for part in ["-H \"Tidings-Explain-Token: $OTHER\"", "-X DELETE"] {
+        assert!(
+            commands.iter().any(|one| one.contains(part)),
+            "{commands:?}"
+        );
+    }
 }
 
 async fn it_works_below_a_path(kind: Kind) {
@@ -229,6 +284,10 @@ async fn it_is_accessible_in_both_schemes_and_on_a_phone(kind: Kind) {
     watches_and_publishes(&tab).await;
     submit(&tab, &[("pattern", "orders.*"), ("last", "10")]).await;
     says(&tab, "heard", "10 events").await;
+    submit(&tab, &[("about", "orders.eu")]).await;
+    says(&tab, "explained", "Reading is allowed.").await;
+    submit(&tab, &[("subject", "ann"), ("for", "60")]).await;
+    says(&tab, "subjects", "This replica refuses 1,").await;
     check(&tab, kind, "console").await;
     let guarded = guarded(&[]).await;
     let tab = browser.open(&guarded.url("/")).await;

@@ -1,12 +1,14 @@
 //! The examples' pages. What they look like is kept in `target/tmp/screenshots`.
 
 use super::{Browser, Kind, Scheme, Tab};
+use crate::auth::{guarded, token};
 use crate::replica::Replica;
 use serde_json::json;
 use std::path::Path;
 
 in_both_browsers!(
     what_is_said_in_the_chat_is_heard_by_all_and_who_is_here_is_shown,
+    the_chat_takes_a_token_where_there_is_authentication,
     the_dashboard_shows_each_feed_as_it_changes,
 );
 
@@ -40,7 +42,7 @@ async fn say(tab: &Tab, name: &str, text: &str) {
     tab.evaluate(&format!(
         "document.getElementById('name').value = {name};
          document.getElementById('text').value = {text};
-         document.querySelector('form button').click();"
+         document.querySelector('#form button').click();"
     ))
     .await;
 }
@@ -76,6 +78,26 @@ async fn what_is_said_in_the_chat_is_heard_by_all_and_who_is_here_is_shown(kind:
     for tab in [&ada, &late] {
         has_no_errors(tab, kind).await;
     }
+    browser.end().await;
+}
+
+async fn the_chat_takes_a_token_where_there_is_authentication(kind: Kind) {
+    let replica = guarded(&[]).await;
+    let browser = Browser::start(kind).await;
+    let tab = browser.open(&replica.url("/examples/chat")).await;
+    tab.wait_for("return !document.getElementById('sign-in').hidden")
+        .await;
+    let chat = json!({"subscribe": ["chat.*"], "publish": ["chat.*"]});
+    let shown = json!(token(&json!({"tidings": chat})));
+    tab.evaluate(&format!("sessionStorage.setItem('tidings-token', {shown})"))
+        .await;
+    tab.reload().await;
+    tab.wait_for("return document.getElementById('state').textContent === 'live'")
+        .await;
+    say(&tab, "Ada", "Hello").await;
+    shows(&tab, "said", &["AdaHello"]).await;
+    let hidden = "return document.getElementById('sign-in').hidden";
+    assert_eq!(tab.evaluate(hidden).await, true);
     browser.end().await;
 }
 
