@@ -131,6 +131,9 @@ impl Cli {
         let mut command = Self::command();
         let (matches, places) = given::read(&mut command, &arguments)?;
         let mut read = Self::from_arg_matches(&matches)?;
+        if let Some(text) = environment::unknown(&command, std::env::vars_os()) {
+            return Err(wrong(&text));
+        }
         let Some((server, of_server)) = given::of_server(&command, &matches) else {
             return Ok(read);
         };
@@ -140,7 +143,7 @@ impl Cli {
             let text = format!(
                 "{given} without --nats (or TIDINGS_NATS): without it the log is in memory, and nothing is kept in NATS"
             );
-            return Err(command.error(ErrorKind::MissingRequiredArgument, text));
+            return Err(wrong(&text));
         }
         read.given = Given { arguments, told };
         Ok(read)
@@ -174,6 +177,12 @@ impl Cli {
             Some(Command::Token(token)) => token.run(),
         }
     }
+}
+
+/// An error about settings that clap finds nothing wrong with: it says all by itself, and how the program is used
+/// would not help.
+fn wrong(text: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{text}\n"))
 }
 
 /// Text from elsewhere as it can be shown on a terminal, on one line: control characters are escaped.

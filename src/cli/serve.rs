@@ -2,11 +2,10 @@
 
 use super::config::with_places;
 use super::reload::{Reloader, SetFilter, tell_init};
-use super::{Cli, Given, LogFormat, Serve, environment};
+use super::{Given, LogFormat, Serve};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
 use crate::version::BUILD;
-use clap::CommandFactory;
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -20,9 +19,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> {
     let set_filter = start_log(&serve.log, serve.log_format)?;
-    if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
-        tracing::warn!("{warning}");
-    }
     raise_open_files();
     let nats = serve.settings.nats.shown_servers();
     let folder = serve.settings.data.folder.clone();

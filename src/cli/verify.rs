@@ -4,7 +4,6 @@ use super::bench::make_room_for;
 use super::remote::parse_url;
 use crate::verify::{Form, NatsTarget, Plan, Progress, Run, StartError};
 use clap::Args;
-use clap::error::ErrorKind;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 use std::io::{IsTerminal, Write};
@@ -223,7 +222,7 @@ fn write(text: &str) {
 }
 
 fn wrong(error: &crate::verify::InvalidPlan) -> ! {
-    clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit()
+    super::wrong(&error.to_string()).exit()
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -162,6 +162,49 @@ async fn a_wrong_variable_is_named_and_a_secret_is_not_shown() {
     assert!(!ended.err.contains("hunter2"), "{ended:?}");
 }
 
+/// One letter less, and a server would start without the authentication that it is told to have.
+#[tokio::test]
+async fn a_variable_that_is_no_setting_ends_every_command_with_2() {
+    let variables = [("TIDINGS_JWT_KEYFILE", "/run/secrets/hunter2")];
+    let right = "the variable TIDINGS_JWT_KEYFILE is no setting; is TIDINGS_JWT_KEY_FILE meant?";
+    for arguments in [
+        &["--listen=127.0.0.1:0"][..],
+        &["serve", "--listen=127.0.0.1:0"],
+        &["config"],
+        &["doctor"],
+        &["publish", "a", "x"],
+        &["tail", "a"],
+        &["health"],
+        &["token", "--api-key=a", "--admin"],
+    ] {
+        let ended = Program::start_with(arguments, &variables).end().await;
+        assert_eq!(ended.code(), Some(2), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.err, format!("error: {right}\n"), "{arguments:?}");
+        assert_eq!(ended.out, "", "{arguments:?}");
+    }
+    let ended = Program::start_with(&["--help"], &variables).end().await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+}
+
+/// What a pod is given beside services called `tidings` and `tidings-admin`, unless it declines.
+#[tokio::test]
+async fn variables_that_kubernetes_sets_for_a_service_stop_nothing() {
+    let variables = [
+        ("TIDINGS_SERVICE_HOST", "10.0.0.1"),
+        ("TIDINGS_SERVICE_PORT", "8080"),
+        ("TIDINGS_SERVICE_PORT_HTTP", "8080"),
+        ("TIDINGS_PORT", "tcp://10.0.0.1:8080"),
+        ("TIDINGS_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("TIDINGS_PORT_8080_TCP_PROTO", "tcp"),
+        ("TIDINGS_PORT_8080_TCP_PORT", "8080"),
+        ("TIDINGS_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("TIDINGS_ADMIN_SERVICE_HOST", "10.0.0.2"),
+        ("TIDINGS_ADMIN_PORT_9090_TCP_ADDR", "10.0.0.2"),
+    ];
+    let mut server = Program::start_with(&["--listen=127.0.0.1:0"], &variables);
+    server.address().await;
+}
+
 #[tokio::test]
 async fn settings_of_the_file_go_together_with_others_or_contradict_them() {
     let settings = Settings::new("nats = 'nats://h'\nnats-password = 'hunter2'\n");
