@@ -2,7 +2,7 @@
 
 use super::given::{Places, how};
 use clap::{ArgMatches, Command};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// What all variables of ours begin with.
 const PREFIX: &str = "TIDINGS_";
@@ -18,7 +18,7 @@ pub(super) fn unknown(
 ) -> Option<String> {
     let known = known(command.clone());
     let mut unknown: Vec<String> = variables
-        .map(|(name, value)| (lossy(name), lossy(value)))
+        .map(|(name, value)| (lossy(&name), lossy(&value)))
         .filter(|(name, _)| name.starts_with(PREFIX) && !known.contains(name))
         .filter(|(name, _)| !OTHERS.iter().any(|other| name.starts_with(other)))
         .filter(|(name, value)| !is_of_kubernetes(name, value))
@@ -38,7 +38,7 @@ pub(super) fn unknown(
     (!told.is_empty()).then(|| told.join("\n"))
 }
 
-fn lossy(text: OsString) -> String {
+fn lossy(text: &OsStr) -> String {
     text.to_string_lossy().into_owned()
 }
 
