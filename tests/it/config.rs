@@ -71,6 +71,33 @@ async fn the_command_line_goes_before_variables_and_these_before_the_file() {
 }
 
 #[tokio::test]
+async fn what_is_given_can_be_seen_without_the_defaults_and_help_is_no_setting() {
+    let settings = Settings::new("max-streams = 5\n");
+    let variables = [("TIDINGS_RETRY", "31")];
+    let all = settings.config(&["--heartbeat", "42"], &variables).await;
+    for name in ["--help ", "--version ", "--set "] {
+        assert!(!all.out.contains(name), "{name}: {all:?}");
+    }
+    let set = settings
+        .config(&["--set", "--heartbeat", "42"], &variables)
+        .await;
+    assert_eq!(set.code(), Some(0), "{set:?}");
+    let names: Vec<&str> = set
+        .out
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(
+        names,
+        ["--config", "--heartbeat", "--retry", "--max-streams"]
+    );
+    assert!(
+        set.out.lines().all(|line| all.out.contains(line)),
+        "{set:?}"
+    );
+}
+
+#[tokio::test]
 async fn the_file_may_be_named_by_a_variable() {
     let settings = Settings::new("retry = 30\n");
     let variables = [("TIDINGS_CONFIG", settings.path.as_str())];
@@ -106,8 +133,9 @@ async fn a_wrong_setting_names_itself_its_place_and_what_would_be_right() {
         let path = path.to_str().expect("a path");
         let ended = Program::run(&["--config", path], b"").await;
         assert_eq!(ended.code(), Some(2), "{ended:?}");
-        let named = format!("{path} can't be read");
-        assert!(ended.err.contains(&named), "{ended:?}");
+        let named = format!("error: {path} can't be read");
+        assert!(ended.err.starts_with(&named), "{ended:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
         assert!(
             ended.err.contains(expected) || name == ".",
             "{expected}: {ended:?}"
