@@ -66,7 +66,7 @@ enum Command {
     /// Runs the server; what `tidings` does by itself.
     Serve(Box<Serve>),
     /// Prints the settings that a server would have, and where each comes from, without the secrets.
-    Config(Box<Serve>),
+    Config(Box<Config>),
     /// Looks at this machine, the settings and the way to a server, and says what to change.
     Doctor(Box<doctor::Doctor>),
     /// Publishes one event, and prints its id.
@@ -81,6 +81,15 @@ enum Command {
     Verify(Box<verify::Verify>),
     /// Makes a token to develop with, or an API key.
     Token(Box<token::Token>),
+}
+
+#[derive(Debug, Args)]
+struct Config {
+    /// Only the settings that are given anywhere.
+    #[arg(long)]
+    set: bool,
+    #[command(flatten)]
+    serve: Serve,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +140,9 @@ impl Cli {
         let mut command = Self::command();
         let (matches, places) = given::read(&mut command, &arguments)?;
         let mut read = Self::from_arg_matches(&matches)?;
+        if let Some(text) = environment::unknown(&command, std::env::vars_os()) {
+            return Err(wrong(&text));
+        }
         let Some((server, of_server)) = given::of_server(&command, &matches) else {
             return Ok(read);
         };
@@ -140,17 +152,17 @@ impl Cli {
             let text = format!(
                 "{given} without --nats (or TIDINGS_NATS): without it the log is in memory, and nothing is kept in NATS"
             );
-            return Err(command.error(ErrorKind::MissingRequiredArgument, text));
+            return Err(wrong(&text));
         }
         read.given = Given { arguments, told };
         Ok(read)
     }
 
-    /// The settings of the server that is to run, or of which is asked.
+    /// The settings of the server that is to run.
     fn into_serve(self) -> Option<Serve> {
         match self.command {
             None => Some(self.serve),
-            Some(Command::Serve(serve) | Command::Config(serve)) => Some(*serve),
+            Some(Command::Serve(serve)) => Some(*serve),
             Some(_) => None,
         }
     }
@@ -160,8 +172,10 @@ impl Cli {
         match self.command {
             None => serve::run(self.serve, self.given).await,
             Some(Command::Serve(serve)) => serve::run(*serve, self.given).await,
-            Some(Command::Config(_)) => {
-                let text: String = self.given.told.iter().map(Told::line).collect();
+            Some(Command::Config(config)) => {
+                let told = self.given.told.iter();
+                let told = told.filter(|one| !config.set || one.is_given());
+                let text: String = told.map(Told::line).collect();
                 std::io::stdout().write_all(text.as_bytes())?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -174,6 +188,12 @@ impl Cli {
             Some(Command::Token(token)) => token.run(),
         }
     }
+}
+
+/// An error about settings that clap finds nothing wrong with: it says all by itself, and how the program is used
+/// would not help.
+fn wrong(text: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{text}\n"))
 }
 
 /// Text from elsewhere as it can be shown on a terminal, on one line: control characters are escaped.
@@ -207,7 +227,7 @@ mod tests {
         // These options are for one run: a variable left over would spoil the next.
         let lasting = root
             .get_subcommands()
-            .filter(|one| !matches!(one.get_name(), "bench" | "verify" | "token"));
+            .filter(|one| !matches!(one.get_name(), "bench" | "config" | "verify" | "token"));
         let commands = std::iter::once(&root).chain(lasting);
         for command in commands {
             let options = command.get_arguments().filter(|one| !one.is_positional());

@@ -38,7 +38,7 @@ pub(crate) use examples::examples;
 pub(crate) use pace::Paces;
 pub(crate) use server::{Bounds, Door, Drain, Server};
 pub(crate) use stall::{Stall, Watch};
-pub(crate) use tls::{Tls, TlsError};
+pub(crate) use tls::{Certificate, Tls, TlsError};
 pub(crate) use websocket::max_message;
 
 use crate::auth::{Access, NotTaken};

@@ -47,6 +47,7 @@ mod http;
 pub mod hub;
 pub mod log;
 pub mod metrics;
+mod pem;
 pub mod publish;
 pub mod revoke;
 pub mod verify;

@@ -34,6 +34,7 @@ mod report;
 mod run;
 mod shared;
 mod tally;
+mod tls;
 
 pub use form::{Form, InvalidForm};
 pub use plan::{InvalidPlan, NatsTarget, Plan};

@@ -18,6 +18,7 @@ mod stalled;
 mod subscribers;
 mod template;
 
+use super::remote::Credential;
 use anyhow::{bail, ensure};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, value_parser};
@@ -65,6 +66,8 @@ pub(super) struct Bench {
     /// A header line of a publish; may be given several times.
     #[arg(long, value_name = "NAME: VALUE")]
     publish_header: Vec<String>,
+    #[command(flatten)]
+    credential: Credential,
     /// The body of a publish: {data} stands for the payload, {feed} for the feed.
     #[arg(long, value_name = "TEXT", default_value = "{data}")]
     publish_body: String,
@@ -235,6 +238,7 @@ impl Bench {
             Some(own) => UrlTemplate::parse(own),
             None => UrlTemplate::parse(&format!("{base}{place}")),
         };
+        let shown = self.shown()?;
         let several = self.patterns_per_reader > 1;
         let place = if several {
             "/feeds?{query}"
@@ -243,7 +247,7 @@ impl Bench {
         };
         let readers = subscribers::Target {
             url: self.allowed(url(&self.subscribe_url, place)?)?,
-            headers: template::headers(&self.subscribe_header)?,
+            headers: template::headers(&self.subscribe_header)? + &shown,
             at_once: usize::from(self.connect_at_once.get()).div_ceil(self.threads.into()),
             way: self.way(),
         };
@@ -261,12 +265,20 @@ impl Bench {
             None => publisher::Target::Http(HttpTarget {
                 url: self.allowed(url(&self.publish_url, "/feeds/{feed}")?)?,
                 body: BodyTemplate::parse(&self.publish_body)?,
-                headers: template::headers(&self.publish_header)?,
+                headers: template::headers(&self.publish_header)? + &shown,
             }),
         };
         Ok(Ends {
             readers,
             publishers,
+        })
+    }
+
+    /// The header line of each request that shows who sends it; empty where nothing is to be shown.
+    fn shown(&self) -> anyhow::Result<String> {
+        Ok(match self.credential.header()? {
+            Some(value) => format!("Authorization: {}\r\n", value.to_str()?),
+            None => String::new(),
         })
     }
 

@@ -1,8 +1,9 @@
 //! `tidings config`: the settings of a server, what each is, and where it comes from.
 
+use super::Serve;
 use super::given::{Places, how};
 use crate::config::shown_url;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 use std::ffi::OsString;
 use std::fmt;
 
@@ -30,8 +31,13 @@ impl fmt::Debug for Told {
 
 /// The settings of a server, each with what may be shown of it.
 pub(super) fn told(command: &Command, matches: &ArgMatches, places: &Places) -> Vec<Told> {
+    let of_server = Serve::augment_args(Command::new("tidings"));
     let options = command.get_arguments().filter_map(|option| {
         let name = option.get_long()?;
+        // Not those of the command itself.
+        of_server
+            .get_opts()
+            .find(|one| one.get_long() == Some(name))?;
         let id = option.get_id().as_str();
         let source = matches.value_source(id);
         let source = source.map(|_| match how(option, matches, places) {
@@ -97,13 +103,14 @@ impl Told {
         self.is_secret && self.source.contains(':')
     }
 
+    /// Whether it is given anywhere.
+    pub(super) fn is_given(&self) -> bool {
+        !matches!(self.source.as_str(), "default" | "not given")
+    }
+
     /// Where it was given, unless that was the command line or nowhere.
     fn elsewhere(&self) -> Option<&str> {
-        let is_plain = matches!(
-            self.source.as_str(),
-            "command line" | "default" | "not given"
-        );
-        (!is_plain).then_some(&self.source)
+        (self.is_given() && self.source != "command line").then_some(&*self.source)
     }
 
     /// A line of `tidings config`.

@@ -1,20 +1,19 @@
 //! `tidings doctor`: looks at the machine, the settings and the way to a server, and says what to change.
 
+mod certificate;
 mod files;
 mod log;
 mod machine;
 mod round_trip;
 
 use super::config::{Told, with_places};
-use super::remote::{Remote, parse_url};
+use super::remote::{Credential, Remote, Trust, parse_url};
 use super::{Serve, printable};
 use crate::app::check;
-use crate::auth::Secret;
 use clap::Args;
 use reqwest::Url;
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -40,23 +39,11 @@ pub(super) struct Doctor {
     #[arg(long, env = "TIDINGS_URL", value_name = "URL", value_parser = parse_url)]
     url: Option<Url>,
 
-    /// A token or an API key to show there. Better given as a file than on the command line.
-    #[arg(
-        long = "token",
-        env = "TIDINGS_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
-    url_token: Option<Secret>,
+    #[command(flatten)]
+    credential: Credential,
 
-    /// A file with the same.
-    #[arg(
-        long = "token-file",
-        env = "TIDINGS_TOKEN_FILE",
-        value_name = "FILE",
-        conflicts_with = "url_token"
-    )]
-    url_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
 
     #[command(flatten)]
     serve: Serve,
@@ -127,6 +114,7 @@ impl Doctor {
             Ok(()) => Finding::ok("the settings go together"),
             Err(error) => Finding::fail(with_places(&error, told), ""),
         });
+        all.extend(certificate::look(&settings.tls));
         all.extend(files::secrets(told));
         all.extend(settings.data.folder.as_deref().map(files::data));
         let mut failed = show(&all)?;
@@ -134,7 +122,7 @@ impl Doctor {
             failed |= show(&[log::look(settings).await])?;
         }
         if let Some(url) = self.url {
-            let remote = Remote::new(url, self.url_token, self.url_token_file);
+            let remote = Remote::new(url, self.credential, self.trust);
             failed |= show(&round_trip::look(&remote).await)?;
         }
         Ok(match failed {

@@ -26,8 +26,7 @@ pub(super) fn read(
     let path = server(&first).and_then(|(_, given)| given.get_one::<PathBuf>("config"));
     let (mut all, mut places) = (arguments.to_vec(), Places::new());
     if let (Some(path), Some((at, given))) = (path, server(&first)) {
-        let settings =
-            file::read(path).map_err(|text| command.error(ErrorKind::ValueValidation, text))?;
+        let settings = file::read(path).map_err(|text| super::wrong(&text))?;
         let mut from_file = Vec::new();
         for setting in settings {
             if !is_given(command, given, &setting.name) {

@@ -1,22 +1,37 @@
 //! The settings read again, while a server runs.
 
+mod files;
+
 use super::config::{Told, changed, with_places};
 use super::{Cli, Given};
 use crate::app::{RELOADABLE, Reload};
+use files::File;
 use sd_notify::NotifyState;
 
 /// Reads the settings again when it is told to.
 pub(super) struct Reloader {
     /// The settings that are in force.
-    pub(super) given: Given,
-    pub(super) reload: Reload,
-    pub(super) set_filter: SetFilter,
+    given: Given,
+    /// The files that they came from, as they were then.
+    files: Vec<File>,
+    reload: Reload,
+    set_filter: SetFilter,
 }
 
 /// Sets what is logged from now on, by a filter that was parsed already.
 pub(super) type SetFilter = Box<dyn Fn(&str) -> anyhow::Result<()> + Send>;
 
 impl Reloader {
+    /// With the settings of the start, which has just been.
+    pub(super) fn new(given: Given, reload: Reload, set_filter: SetFilter) -> Self {
+        Self {
+            files: files::look(&given.told),
+            given,
+            reload,
+            set_filter,
+        }
+    }
+
     /// Reads them, and puts those into force that can change: all, or none where anything is wrong with any.
     pub(super) fn run(&mut self) {
         let now = NotifyState::monotonic_usec_now();
@@ -25,8 +40,9 @@ impl Reloader {
             tracing::debug!(%error, "there is no clock for the init system");
         }
         match self.read() {
-            Ok(told) => {
-                self.log_changes(&told);
+            Ok((told, files)) => {
+                self.log_changes(&told, &files);
+                self.files = files;
                 for (in_force, read) in self.given.told.iter_mut().zip(told) {
                     if can_change(&read.name) {
                         *in_force = read;
@@ -40,30 +56,36 @@ impl Reloader {
         tell_init(&[NotifyState::Ready]);
     }
 
-    fn read(&self) -> anyhow::Result<Vec<Told>> {
+    fn read(&self) -> anyhow::Result<(Vec<Told>, Vec<File>)> {
         let read = Cli::of(self.given.arguments.clone()).map_err(|error| {
             self.reload.refused();
             anyhow::Error::msg(first_part(&error.to_string()))
         });
         let read = read?;
         let told = read.given.told.clone();
+        // Before they are used: what changes meanwhile is seen the next time.
+        let files = files::look(&told);
         if let Some(serve) = read.into_serve() {
             let applied = self.reload.apply(&serve.settings);
             applied.map_err(|error| anyhow::Error::msg(with_places(&error, &told)))?;
             (self.set_filter)(&serve.log)?;
         }
-        Ok(told)
+        Ok((told, files))
     }
 
-    fn log_changes(&self, told: &[Told]) {
+    fn log_changes(&self, told: &[Told], files: &[File]) {
         let (applied, waiting): (Vec<&str>, Vec<&str>) = changed(&self.given.told, told)
             .into_iter()
             .partition(|name| can_change(name));
         let applied = match applied.is_empty() {
-            true => "no setting has changed but what files of keys hold".to_owned(),
+            true => "no setting has changed".to_owned(),
             false => format!("changed: {}", applied.join(", ")),
         };
-        tracing::info!("the settings were read again; {applied}");
+        let files = match files::told(&self.files, files) {
+            files if files.is_empty() => files,
+            files => format!("; files: {files}"),
+        };
+        tracing::info!("the settings were read again; {applied}{files}");
         if !waiting.is_empty() {
             let waiting = waiting.join(", ");
             tracing::warn!("what has changed of these counts from the next start on: {waiting}");

@@ -1,12 +1,13 @@
-//! The server that `publish` and `tail` talk to.
+//! The server that `publish` and `tail` talk to, and what all commands show to one and trust it by.
 
 use super::printable;
 use crate::auth::Secret;
 use crate::config::shown_url;
+use crate::pem;
 use anyhow::{Context, ensure};
 use clap::Args;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Certificate, Client, Response, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Response, Url};
 use serde::Deserialize;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -32,28 +33,42 @@ pub(super) struct Remote {
     )]
     url: Url,
 
+    #[command(flatten)]
+    credential: Credential,
+
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// What is shown to a server. The ids are unlike those of a server's own settings, beside which `doctor` has them.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Credential {
     /// A token or an API key to show. Better given as a file than on the command line.
     #[arg(
-        long,
+        long = "token",
         env = "TIDINGS_TOKEN",
         value_name = "TOKEN",
         hide_env_values = true
     )]
-    token: Option<Secret>,
+    shown_token: Option<Secret>,
 
     /// A file with the same.
     #[arg(
-        long,
+        long = "token-file",
         env = "TIDINGS_TOKEN_FILE",
         value_name = "FILE",
-        conflicts_with = "token"
+        conflicts_with = "shown_token"
     )]
-    token_file: Option<PathBuf>,
+    shown_token_file: Option<PathBuf>,
+}
 
+/// Whose word is taken for who a server is.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Trust {
     /// The authorities whose certificates are taken from a server with https, as PEM; in place of those that the system
     /// trusts.
-    #[arg(long, env = "TIDINGS_CA", value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[arg(long = "ca", env = "TIDINGS_CA", value_name = "FILE")]
+    pub(super) trusted: Option<PathBuf>,
 }
 
 /// What is read of an RFC 9457 problem, or of what `/readyz` answers.
@@ -63,38 +78,64 @@ struct Problem {
     detail: String,
 }
 
+impl Credential {
+    /// The header that shows it; `None` where there is nothing to show. Reads the file, which may be a pipe: once.
+    pub(super) fn header(&self) -> anyhow::Result<Option<HeaderValue>> {
+        let (token, option) = match (&self.shown_token, &self.shown_token_file) {
+            (Some(token), _) => (token.clone(), "--token".to_owned()),
+            (None, Some(path)) => {
+                let option = format!("--token-file: `{}`", path.display());
+                (Secret::read_once(path)?, option)
+            }
+            (None, None) => return Ok(None),
+        };
+        let token = token.expose().trim();
+        ensure!(
+            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()),
+            "{option} is neither a token nor an API key, which are one word of ASCII characters"
+        );
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
 impl Remote {
-    /// The server at `url`, with what is to be shown to it.
-    pub(super) fn new(url: Url, token: Option<Secret>, token_file: Option<PathBuf>) -> Self {
+    /// The server at `url`.
+    pub(super) fn new(url: Url, credential: Credential, trust: Trust) -> Self {
         Self {
             url,
-            token,
-            token_file,
-            ca: None,
+            credential,
+            trust,
         }
     }
 
     /// A client for it. A server on this machine is reached directly, whatever proxy is set.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
+        let headers = self.credential.header()?;
+        let headers = HeaderMap::from_iter(headers.map(|value| (AUTHORIZATION, value)));
+        let mut client = self.builder(headers.clone())?.build();
+        if client.is_err() && self.url.scheme() == "http" {
+            // A system without any authorities, as in an image of nothing but this program: none is asked here.
+            client = self.builder(headers)?.tls_certs_only([]).build();
+        }
+        client.context("no HTTP client can be made")
+    }
+
+    fn builder(&self, headers: HeaderMap) -> anyhow::Result<ClientBuilder> {
         let mut client = Client::builder()
+            .default_headers(headers)
             .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .tcp_keepalive(KEEPALIVE);
         if self.is_local() {
             client = client.no_proxy();
         }
-        let token = match (&self.token, &self.token_file) {
-            (None, Some(path)) => Some(Secret::read_once(path)?),
-            (token, _) => token.clone(),
-        };
-        if let Some(token) = &token {
-            client = client.default_headers(authorization(token)?);
-        }
-        if let Some(ca) = &self.ca {
+        if let Some(ca) = &self.trust.trusted {
             let wrong = || format!("--ca: `{}`", ca.display());
             client = client.tls_certs_only(authorities(ca).with_context(wrong)?);
         }
-        client.build().context("no HTTP client can be made")
+        Ok(client)
     }
 
     fn is_local(&self) -> bool {
@@ -138,6 +179,12 @@ impl Remote {
         } else if is("UnknownIssuer") {
             "the server's certificate is of an authority that is not trusted here; --ca names one"
                 .to_owned()
+        } else if is("BadSignature") {
+            "the server's certificate is not issued by the authority that is trusted here (--ca), though that one is called as its issuer is"
+                .to_owned()
+        } else if is("CaUsedAsEndEntity") {
+            "the server's certificate is one of an authority (basicConstraints CA:TRUE); it needs one with CA:FALSE"
+                .to_owned()
         } else {
             printable(&cause).into_owned()
         }
@@ -150,17 +197,9 @@ impl Remote {
 }
 
 fn authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {
-    let found = Certificate::from_pem_bundle(&std::fs::read(file)?)?;
-    ensure!(!found.is_empty(), "it has no certificate in PEM form");
-    Ok(found)
-}
-
-fn authorization(token: &Secret) -> anyhow::Result<HeaderMap> {
-    let value = format!("Bearer {}", token.expose().trim());
-    let mut value =
-        HeaderValue::try_from(value).context("--token is neither a token nor an API key")?;
-    value.set_sensitive(true);
-    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+    let found = pem::certificates(&std::fs::read(file)?).map_err(anyhow::Error::msg)?;
+    let found = found.iter().map(|one| Certificate::from_der(one));
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// A server's address, and the path below which it is mounted if there is one.
@@ -203,7 +242,9 @@ mod tests {
 
     fn feeds(url: &str, feed: Option<&str>) -> String {
         let url = parse_url(url).unwrap();
-        Remote::new(url, None, None).feeds(feed).into()
+        Remote::new(url, Credential::default(), Trust::default())
+            .feeds(feed)
+            .into()
     }
 
     #[test]

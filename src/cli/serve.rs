@@ -2,11 +2,10 @@
 
 use super::config::with_places;
 use super::reload::{Reloader, SetFilter, tell_init};
-use super::{Cli, Given, LogFormat, Serve, environment};
+use super::{Given, LogFormat, Serve};
 use crate::app::{App, Shutdown, StartError};
 use crate::auth::Access;
 use crate::version::BUILD;
-use clap::CommandFactory;
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -20,11 +19,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> {
     let set_filter = start_log(&serve.log, serve.log_format)?;
-    if let Some(warning) = environment::warning(Cli::command(), std::env::vars_os()) {
-        tracing::warn!("{warning}");
-    }
     raise_open_files();
+    let format = serve.log_format;
     let nats = serve.settings.nats.shown_servers();
+    let takes_tokens = serve.settings.auth.is_given();
     let folder = serve.settings.data.folder.clone();
     let app = match App::bind(&serve.settings) {
         Ok(app) => app,
@@ -38,12 +36,14 @@ pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> 
     };
     // Before anyone is told that it is there.
     let mut signals = Signals::new()?;
-    say_hello(&app, &nats, folder.as_deref())?;
-    let mut reloader = Reloader {
-        given,
-        reload: app.reload(),
-        set_filter,
+    let hello = Hello {
+        app: &app,
+        nats: &nats,
+        folder: folder.as_deref(),
+        takes_tokens,
     };
+    hello.say(format)?;
+    let mut reloader = Reloader::new(given, app.reload(), set_filter);
     // It listens: what comes before its log was reached is told to come back.
     tell_init(&[NotifyState::Ready]);
     let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -126,38 +126,81 @@ fn wrong(text: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-#[allow(clippy::print_stdout)] // the first thing a newcomer sees
-fn say_hello(app: &App, nats: &str, folder: Option<&Path>) -> anyhow::Result<()> {
-    let address = app.local_addr()?;
-    let log = app.hub().log();
-    println!("tidings {BUILD}");
-    println!("log:       {} ({})", log.name(), log.promise());
-    if !nats.is_empty() {
-        println!("           connecting to {nats}");
-    }
-    if let Some(folder) = folder {
-        println!("           in {}", folder.display());
-    }
-    let (scheme, base) = (app.scheme(), app.base_path());
-    println!(
-        "listening: {scheme}://{address}{base}{}",
-        audience(app.access())
-    );
-    if let Some(address) = app.admin_addr()? {
-        println!("operators: {scheme}://{address}{base}/");
-    }
-    for (number, command) in app.examples()?.iter().enumerate() {
-        let label = if number == 0 { "try:" } else { "" };
-        println!("{label:10} {command}");
-    }
-    Ok(())
+/// What a server says of itself at its start.
+struct Hello<'a> {
+    app: &'a App,
+    nats: &'a str,
+    folder: Option<&'a Path>,
+    takes_tokens: bool,
 }
 
-fn audience(access: &Access) -> &'static str {
-    match access {
-        Access::Local => ", for this machine alone",
-        Access::Anonymous { .. } => ", for everyone within the anonymous patterns",
-        Access::Nothing => ", for those who show a token or an API key",
+impl Hello<'_> {
+    /// For people, on standard output; where the log is for programs, as a line of it, and nothing else.
+    fn say(&self, format: LogFormat) -> anyhow::Result<()> {
+        match format {
+            LogFormat::Text => self.print(),
+            LogFormat::Json => self.log(),
+        }
+    }
+
+    #[allow(clippy::print_stdout)] // the first thing a newcomer sees
+    fn print(&self) -> anyhow::Result<()> {
+        let log = self.app.hub().log();
+        println!("tidings {BUILD}");
+        println!("log:       {} ({})", log.name(), log.promise());
+        if !self.nats.is_empty() {
+            println!("           connecting to {}", self.nats);
+        }
+        if let Some(folder) = self.folder {
+            println!("           in {}", folder.display());
+        }
+        println!("listening: {}, {}", self.url()?, self.audience());
+        if let Some(url) = self.admin_url()? {
+            println!("operators: {url}");
+        }
+        for (number, command) in self.app.examples()?.iter().enumerate() {
+            let label = if number == 0 { "try:" } else { "" };
+            println!("{label:10} {command}");
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> anyhow::Result<()> {
+        let log = self.app.hub().log();
+        tracing::info!(
+            version = BUILD,
+            url = self.url()?,
+            audience = self.audience(),
+            operators = self.admin_url()?,
+            log = log.name(),
+            promise = log.promise(),
+            nats = Some(self.nats).filter(|nats| !nats.is_empty()),
+            folder = self.folder.map(|folder| folder.display().to_string()),
+            "listening"
+        );
+        Ok(())
+    }
+
+    fn url(&self) -> anyhow::Result<String> {
+        let (address, base) = (self.app.local_addr()?, self.app.base_path());
+        Ok(format!("{}://{address}{base}", self.app.scheme()))
+    }
+
+    fn admin_url(&self) -> anyhow::Result<Option<String>> {
+        let (scheme, base) = (self.app.scheme(), self.app.base_path());
+        let address = self.app.admin_addr()?;
+        Ok(address.map(|address| format!("{scheme}://{address}{base}/")))
+    }
+
+    fn audience(&self) -> &'static str {
+        match (self.app.access(), self.takes_tokens) {
+            (Access::Local, _) => "for this machine alone",
+            (Access::Anonymous { .. }, false) => "for everyone, within the --anonymous-… patterns",
+            (Access::Anonymous { .. }, true) => {
+                "for those who show a token or an API key; for everyone else within the --anonymous-… patterns"
+            }
+            (Access::Nothing, _) => "for those who show a token or an API key",
+        }
     }
 }
 

@@ -9,17 +9,20 @@ use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Claims that have options of their own.
 const OWN: [&str; 5] = ["sub", "tidings", "exp", "iat", "nbf"];
 /// The longest that a token may hold: servers take what ends later for a mistake.
-const MAX_TTL: i64 = jwt::MAX_AHEAD.as_secs().cast_signed();
+const MAX_TTL: Duration = jwt::MAX_AHEAD;
+
+const NOBODY: &str = "the token has no subject and grants nothing: it may do what the server's --grant-… give to every token, and \
+else nothing; see --sub, --subscribe and --publish";
 
 const EXAMPLES: &str = "\
 Examples:
-  openssl rand -hex 32 > secret
-  tidings token --jwt-key-file secret --sub ann --subscribe 'users.{sub}.>' --ttl 3600
+  (umask 077; openssl rand -hex 32 > secret)
+  tidings token --jwt-key-file secret --sub ann --subscribe 'users.{sub}.>' --ttl 10m
   tidings token --jwt-key-file secret --sub ann --claim role=admin --claim tenant=7
   tidings token --api-key billing --publish 'orders.>'
 
@@ -77,9 +80,9 @@ pub(super) struct Token {
     #[arg(long)]
     admin: bool,
 
-    /// For how many seconds it holds, from now on: at most 100 years.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..=MAX_TTL))]
-    ttl: u32,
+    /// For how long it holds, from now on, as in 3600, 90s, 10m or 2h: a second to 100 years.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
+    ttl: Duration,
 
     /// A further claim, several times; its value is JSON where it parses as such, else text.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_claim)]
@@ -113,6 +116,15 @@ fn parse_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// At least a second, in which `exp` is told.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    match super::verify::parse_time(text)? {
+        time if time < Duration::from_secs(1) => Err("it is a second at least".to_owned()),
+        time if time > MAX_TTL => Err("it is 100 years at most".to_owned()),
+        time => Ok(time),
+    }
+}
+
 fn parse_claim(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text
         .split_once('=')
@@ -124,14 +136,30 @@ fn parse_claim(text: &str) -> Result<(String, Value), String> {
     Ok((name.to_owned(), json.unwrap_or_else(|_| value.into())))
 }
 
+/// On standard error: standard output is the token's alone.
+#[allow(clippy::print_stderr)] // what a shell user sees
+fn note(text: &str) {
+    eprintln!("tidings: {text}");
+}
+
 impl Token {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let lines = match &self.api_key {
             Some(name) => self.api_key_lines(name)?,
-            None => self.token(SystemTime::now())?,
+            None => {
+                if self.is_of_nobody() {
+                    note(NOBODY);
+                }
+                self.token(SystemTime::now())?
+            }
         };
         writeln!(std::io::stdout(), "{lines}").context("it can't be written")?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether a token says neither whose it is nor what it may do.
+    fn is_of_nobody(&self) -> bool {
+        self.sub.is_none() && self.claim.is_empty() && self.permissions().is_empty()
     }
 
     fn permissions(&self) -> Permissions {
@@ -186,7 +214,7 @@ impl Token {
             }
         }
         claims.insert("iat".to_owned(), now.into());
-        claims.insert("exp".to_owned(), (now + u64::from(self.ttl)).into());
+        claims.insert("exp".to_owned(), (now + self.ttl.as_secs()).into());
         if let Some(own) = self.own() {
             claims.insert("tidings".to_owned(), own);
         }

@@ -1,10 +1,10 @@
 //! `tidings verify`: see [`crate::verify`].
 
 use super::bench::make_room_for;
-use super::remote::parse_url;
+use super::remote::{Credential, Trust, parse_url};
 use crate::verify::{Form, NatsTarget, Plan, Progress, Run, StartError};
 use clap::Args;
-use clap::error::ErrorKind;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 use std::io::{IsTerminal, Write};
@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidings verify                                       a server on this machine, for 10 s
   tidings verify --url http://10.0.0.1:8080 --url http://10.0.0.2:8080 --for 10m
+  tidings verify --url https://events.example.com --token-file token --ca ca.pem
   tidings verify --nats nats://127.0.0.1:4222 --readers 500 --rate 1000 --for 1h
 
 Kill replicas, NATS and the network while it runs: that is what it is for. Its feeds are `verify.<run>.…`, with \
@@ -55,6 +56,10 @@ pub(super) struct Verify {
     /// A header line of every request; may be given several times.
     #[arg(long, value_name = "NAME: VALUE", value_parser = parse_header)]
     header: Vec<(HeaderName, HeaderValue)>,
+    #[command(flatten)]
+    credential: Credential,
+    #[command(flatten)]
+    trust: Trust,
 
     /// Readers: in turn of one feed, of a wildcard `*`, of `>`, and of several patterns.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
@@ -111,13 +116,14 @@ impl Verify {
     #[allow(clippy::print_stdout)] // it is what was asked for
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let (json, time, events) = (self.json, self.time, self.events);
-        let plan = self.plan();
+        let plan = self.plan()?;
         plan.check().unwrap_or_else(|error| wrong(&error));
         make_room_for(u64::from(plan.readers) + u64::from(plan.publishers))?;
         let seed = plan.seed;
         let run = match Run::start(plan) {
             Ok(run) => run,
             Err(StartError::Plan(error)) => wrong(&error),
+            Err(error @ StartError::Authorities(_)) => super::wrong(&error.to_string()).exit(),
             Err(error) => return Err(error.into()),
         };
         write(&format!("verify: {} with seed {seed}\n", run.feeds()));
@@ -134,12 +140,15 @@ impl Verify {
         })
     }
 
-    fn plan(self) -> Plan {
+    fn plan(self) -> anyhow::Result<Plan> {
         let subject = self.nats_subject;
         let defaults = Plan::new(self.url);
-        Plan {
+        let shown = self.credential.header()?;
+        let shown = shown.map(|value| (AUTHORIZATION, value));
+        Ok(Plan {
             nats: self.nats.map(|server| NatsTarget { server, subject }),
-            headers: self.header.into_iter().collect::<HeaderMap>(),
+            headers: self.header.into_iter().chain(shown).collect::<HeaderMap>(),
+            ca: self.trust.trusted,
             publishers: self.publishers,
             feeds: self.feeds,
             readers: self.readers,
@@ -153,7 +162,7 @@ impl Verify {
             prefix: self.prefix,
             seed: self.seed.unwrap_or(defaults.seed),
             ..defaults
-        }
+        })
     }
 }
 
@@ -223,7 +232,7 @@ fn write(text: &str) {
 }
 
 fn wrong(error: &crate::verify::InvalidPlan) -> ! {
-    clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit()
+    super::wrong(&error.to_string()).exit()
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -234,8 +243,8 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     header.ok_or_else(|| "it is a header line, as in `Name: value`".to_owned())
 }
 
-/// A number of seconds, or one with a unit.
-fn parse_time(text: &str) -> Result<Duration, String> {
+/// A number of seconds, or one with a unit; at most some 136 years.
+pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     let wrong = || "it is a time, as in 90, 0.5s, 10m or 2h".to_owned();
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
@@ -248,7 +257,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     let number: f64 = number.parse().map_err(|_| wrong())?;
-    let seconds = Some(number * unit).filter(|seconds| (0.0..=3.2e7).contains(seconds));
+    let seconds =
+        Some(number * unit).filter(|seconds| (0.0..=f64::from(u32::MAX)).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(wrong)
 }
 
@@ -274,7 +284,7 @@ mod tests {
             #[command(flatten)]
             verify: Verify,
         }
-        let plan = Arguments::parse_from(["verify"]).verify.plan();
+        let plan = Arguments::parse_from(["verify"]).verify.plan().unwrap();
         let seed = plan.seed;
         let mut expected = Plan::new(plan.replicas.clone());
         expected.seed = seed;

@@ -1,10 +1,15 @@
 //! TLS: handshakes, and a certificate that is changed while connections go on.
 
+mod certificate;
+
+pub(crate) use certificate::Certificate;
+
 use super::handoff::Socket;
 use super::transport::Transport;
 use crate::auth::secret::read_file;
 use crate::config::TlsSettings;
 use crate::metrics::{Reason, TlsCounters};
+use crate::pem;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
@@ -16,11 +21,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
 
 /// How often the files are looked at. Told by what is in them, a change is seen however it comes about: files written
 /// anew, renamed, or reached by way of links that are, as Kubernetes mounts secrets.
@@ -87,11 +89,8 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// Reads the files; `None` where the settings name none.
     pub(crate) fn open(settings: TlsSettings) -> Result<Option<Self>, TlsError> {
-        let (cert, key) = match (settings.tls_cert, settings.tls_key) {
-            (Some(cert), Some(key)) => (cert, key),
-            (None, None) => return Ok(None),
-            (Some(_), None) => return Err(TlsError::Half("--tls-cert", "--tls-key")),
-            (None, Some(_)) => return Err(TlsError::Half("--tls-key", "--tls-cert")),
+        let Some((cert, key)) = paths(settings)? else {
+            return Ok(None);
         };
         let files = Files::read(&cert, &key)?;
         let loaded = files.load(&cert, &key)?;
@@ -104,6 +103,20 @@ impl Tls {
             key,
             counters,
         }))))
+    }
+
+    /// What would be shown to clients, the server's own certificate first, where certificate and key can be used; nothing
+    /// where the settings name none.
+    pub(crate) fn look(settings: TlsSettings) -> Result<Vec<Certificate>, TlsError> {
+        let Some((cert, key)) = paths(settings)? else {
+            return Ok(Vec::new());
+        };
+        let files = Files::read(&cert, &key)?;
+        files.load(&cert, &key)?;
+        let unreadable = || wrong("--tls-cert", &cert, "a certificate can't be read");
+        let chain = files.chain(&cert)?;
+        let chain = chain.iter().map(|der| Certificate::read(der));
+        chain.map(|one| one.ok_or_else(unreadable)).collect()
     }
 
     pub(crate) fn counters(&self) -> &TlsCounters {
@@ -226,32 +239,29 @@ impl Files {
         Sha256::digest([one(&self.cert), one(&self.key)].concat()).into()
     }
 
+    fn chain(&self, cert: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        pem::certificates(&self.cert).map_err(|reason| wrong("--tls-cert", cert, reason))
+    }
+
     fn load(&self, cert: &Path, key: &Path) -> Result<Loaded, TlsError> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
-        let chain = match chain {
-            Ok(chain) if !chain.is_empty() => chain,
-            Ok(_) => {
-                return Err(wrong(
-                    "--tls-cert",
-                    cert,
-                    "it has no certificate in PEM form",
-                ));
-            }
-            Err(error) => return Err(wrong("--tls-cert", cert, error.to_string())),
-        };
-        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| match error {
-            pem::Error::NoItemsFound => wrong(
-                "--tls-key",
-                key,
-                "it has no private key in PEM form: PKCS#8, PKCS#1 or SEC1, without a passphrase",
-            ),
-            error => wrong("--tls-key", key, error.to_string()),
-        })?;
+        let chain = self.chain(cert)?;
+        let private = pem::private_key(&self.key);
+        let private = private.map_err(|reason| wrong("--tls-key", key, reason))?;
         let not_after = not_after(&chain[0]);
         Ok(Loaded {
             config: config(chain, private)?,
             not_after,
         })
+    }
+}
+
+/// The files of certificate and key, where there are both.
+fn paths(settings: TlsSettings) -> Result<Option<(PathBuf, PathBuf)>, TlsError> {
+    match (settings.tls_cert, settings.tls_key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(TlsError::Half("--tls-cert", "--tls-key")),
+        (None, Some(_)) => Err(TlsError::Half("--tls-key", "--tls-cert")),
     }
 }
 
@@ -287,9 +297,8 @@ fn config(
 
 /// When a certificate runs out, in seconds since 1970.
 fn not_after(certificate: &[u8]) -> Option<u64> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let end = certificate.tbs_certificate.validity.not_after;
-    Some(end.to_unix_duration().as_secs())
+    let end = Certificate::read(certificate)?.not_after;
+    Some(end.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 #[cfg(test)]

@@ -13,9 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// What the system receives ahead for a slow reader, and what is read ahead of it, in bytes.
 const SLOW_BYTES: u32 = 4096;
@@ -37,8 +36,12 @@ trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// Connects to the server of `url`.
-pub(super) async fn open(url: &Url, is_slow: bool) -> anyhow::Result<Connection> {
-    let socket = socket(url, is_slow).await?;
+pub(super) async fn open(
+    url: &Url,
+    tls: &Arc<ClientConfig>,
+    is_slow: bool,
+) -> anyhow::Result<Connection> {
+    let socket = socket(url, tls, is_slow).await?;
     let mut builder = http1::Builder::new();
     if is_slow {
         builder.max_buf_size(SLOW_READ);
@@ -81,7 +84,11 @@ fn request(url: &Url, headers: HeaderMap) -> anyhow::Result<Request<Empty<Bytes>
     Ok(request)
 }
 
-async fn socket(url: &Url, is_slow: bool) -> anyhow::Result<Box<dyn Socket>> {
+async fn socket(
+    url: &Url,
+    tls: &Arc<ClientConfig>,
+    is_slow: bool,
+) -> anyhow::Result<Box<dyn Socket>> {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().unwrap_or(80);
@@ -98,7 +105,8 @@ async fn socket(url: &Url, is_slow: bool) -> anyhow::Result<Box<dyn Socket>> {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(host.to_owned())?;
-        return Ok(Box::new(tls()?.connect(name, stream).await?));
+        let tls = TlsConnector::from(tls.clone());
+        return Ok(Box::new(tls.connect(name, stream).await?));
     }
     Err(last.into())
 }
@@ -114,14 +122,4 @@ async fn connect(address: SocketAddr, is_slow: bool) -> io::Result<TcpStream> {
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn tls() -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use http::HeaderMap;
 use reqwest::Url;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The most that there may be of readers times publishers times feeds: 16 bytes are kept for each.
@@ -23,6 +24,9 @@ pub struct Plan {
     pub nats: Option<NatsTarget>,
     /// Headers of one's own, sent with every request.
     pub headers: HeaderMap,
+    /// A file with the authorities, as PEM, whose certificates are taken from replicas with https, in place of those that
+    /// the system trusts.
+    pub ca: Option<PathBuf>,
     /// Publishers, each of which sends one event after the other.
     pub publishers: u32,
     /// Feeds, all of which every publisher publishes to.
@@ -114,6 +118,7 @@ impl Plan {
             replicas,
             nats: None,
             headers: HeaderMap::new(),
+            ca: None,
             publishers: 4,
             feeds: 9,
             readers: 50,

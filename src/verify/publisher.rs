@@ -58,7 +58,10 @@ impl Publisher {
         let is_odd = number % 2 == 1 || plan.publishers == 1;
         let door = match plan.nats.as_ref().filter(|_| is_odd) {
             Some(target) => Door::Nats(nats::Door::new(target.clone())),
-            None => Door::Http(http::Door::new(plan, random.usize(..plan.replicas.len()))?),
+            None => Door::Http(http::Door::new(
+                &shared,
+                random.usize(..plan.replicas.len()),
+            )?),
         };
         Ok(Self {
             shared,

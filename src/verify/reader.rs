@@ -162,7 +162,7 @@ impl Reader {
 
     async fn connect(&self) -> anyhow::Result<Connection> {
         let replica = &self.shared.plan.replicas[self.replica];
-        connection::open(replica, self.interest().is_slow).await
+        connection::open(replica, &self.shared.tls, self.interest().is_slow).await
     }
 
     fn url(&self, form: Form) -> anyhow::Result<Url> {

@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::report::Report;
 use super::shared::{Phase, Progress, Shared};
 use super::tally::{Example, Found, Tally};
+use super::tls;
 use fastrand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,6 +40,9 @@ pub enum StartError {
     /// There is no HTTP client.
     #[error("no HTTP client can be made: {0}")]
     Client(anyhow::Error),
+    /// The authorities that replicas are to be trusted by can't be read.
+    #[error("--ca: {0}")]
+    Authorities(String),
 }
 
 impl Run {
@@ -49,7 +53,8 @@ impl Run {
     pub fn start(plan: Plan) -> Result<Self, StartError> {
         let layout = Layout::new(&plan)?;
         let mut random = Rng::with_seed(plan.seed);
-        let shared = Arc::new(Shared::new(plan, layout));
+        let tls = tls::config(&plan).map_err(StartError::Authorities)?;
+        let shared = Arc::new(Shared::new(plan, layout, tls));
         let mut publishers = JoinSet::new();
         for number in 0..shared.plan.publishers {
             let publisher = Publisher::new(shared.clone(), number, random.fork());

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use tokio::sync::watch;
+use tokio_rustls::rustls::ClientConfig;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +25,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) plan: Plan,
+    pub(super) tls: Arc<ClientConfig>,
     pub(super) layout: Arc<Layout>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) readers: Vec<Account>,
@@ -92,7 +94,7 @@ pub struct Progress {
 }
 
 impl Shared {
-    pub(super) fn new(plan: Plan, layout: Layout) -> Self {
+    pub(super) fn new(plan: Plan, layout: Layout, tls: ClientConfig) -> Self {
         let layout = Arc::new(layout);
         let ledger = Arc::new(Ledger::new(layout.tracks()));
         let account = |number| Account {
@@ -103,6 +105,7 @@ impl Shared {
         Self {
             readers: (0..plan.readers).map(account).collect(),
             plan,
+            tls: Arc::new(tls),
             layout,
             ledger,
             counts: Counts::default(),

@@ -99,6 +99,51 @@ async fn https_to_a_server_without_tls_says_so() {
 }
 
 #[tokio::test]
+async fn a_token_holds_as_long_as_is_said_and_one_that_is_of_no_use_is_told() {
+    let key = ["token", "--jwt-key", "0123456789abcdef0123456789abcdef"];
+    let run = async |more: &[&str]| Program::run(&[&key[..], more].concat(), b"").await;
+    for time in ["600", "600s", "10m", "2h"] {
+        let ended = run(&["--sub", "ann", "--ttl", time]).await;
+        assert_eq!((ended.code(), ended.err.as_str()), (Some(0), ""), "{time}");
+    }
+    for time in ["0.5s", "1d", "0"] {
+        let ended = run(&["--sub", "ann", "--ttl", time]).await;
+        assert_eq!(ended.code(), Some(2), "{time}: {ended:?}");
+    }
+    let ended = run(&[]).await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert_eq!(ended.out.lines().count(), 1, "{ended:?}");
+    assert!(
+        ended.err.contains("has no subject and grants nothing"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_said_first_tells_for_whom_it_listens() {
+    let secret = ["--jwt-key", "0123456789abcdef0123456789abcdef"];
+    let open = ["--anonymous-subscribe", "a"];
+    let tokens = ", for those who show a token or an API key";
+    let patterns = "within the --anonymous-… patterns";
+    for (arguments, expected) in [
+        (vec![], ", for this machine alone".to_owned()),
+        (secret.to_vec(), tokens.to_owned()),
+        (open.to_vec(), format!(", for everyone, {patterns}")),
+        (
+            [secret, open].concat(),
+            format!("{tokens}; for everyone else {patterns}"),
+        ),
+    ] {
+        let mut server = Program::start(&[&["--listen=127.0.0.1:0"][..], &arguments].concat());
+        let mut line = server.line().await;
+        while !line.starts_with("listening: ") {
+            line = server.line().await;
+        }
+        assert!(line.ends_with(&expected), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn the_help_of_each_command_has_examples() {
     for arguments in [
         &["--help"][..],

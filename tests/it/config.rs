@@ -71,6 +71,33 @@ async fn the_command_line_goes_before_variables_and_these_before_the_file() {
 }
 
 #[tokio::test]
+async fn what_is_given_can_be_seen_without_the_defaults_and_help_is_no_setting() {
+    let settings = Settings::new("max-streams = 5\n");
+    let variables = [("TIDINGS_RETRY", "31")];
+    let all = settings.config(&["--heartbeat", "42"], &variables).await;
+    for name in ["--help ", "--version ", "--set "] {
+        assert!(!all.out.contains(name), "{name}: {all:?}");
+    }
+    let set = settings
+        .config(&["--set", "--heartbeat", "42"], &variables)
+        .await;
+    assert_eq!(set.code(), Some(0), "{set:?}");
+    let names: Vec<&str> = set
+        .out
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(
+        names,
+        ["--config", "--heartbeat", "--retry", "--max-streams"]
+    );
+    assert!(
+        set.out.lines().all(|line| all.out.contains(line)),
+        "{set:?}"
+    );
+}
+
+#[tokio::test]
 async fn the_file_may_be_named_by_a_variable() {
     let settings = Settings::new("retry = 30\n");
     let variables = [("TIDINGS_CONFIG", settings.path.as_str())];
@@ -106,8 +133,9 @@ async fn a_wrong_setting_names_itself_its_place_and_what_would_be_right() {
         let path = path.to_str().expect("a path");
         let ended = Program::run(&["--config", path], b"").await;
         assert_eq!(ended.code(), Some(2), "{ended:?}");
-        let named = format!("{path} can't be read");
-        assert!(ended.err.contains(&named), "{ended:?}");
+        let named = format!("error: {path} can't be read");
+        assert!(ended.err.starts_with(&named), "{ended:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
         assert!(
             ended.err.contains(expected) || name == ".",
             "{expected}: {ended:?}"
@@ -160,6 +188,49 @@ async fn a_wrong_variable_is_named_and_a_secret_is_not_shown() {
     assert_eq!(ended.code(), Some(2), "{ended:?}");
     assert!(ended.err.contains("TIDINGS_JWKS_URL"), "{ended:?}");
     assert!(!ended.err.contains("hunter2"), "{ended:?}");
+}
+
+/// One letter less, and a server would start without the authentication that it is told to have.
+#[tokio::test]
+async fn a_variable_that_is_no_setting_ends_every_command_with_2() {
+    let variables = [("TIDINGS_JWT_KEYFILE", "/run/secrets/hunter2")];
+    let right = "the variable TIDINGS_JWT_KEYFILE is no setting; is TIDINGS_JWT_KEY_FILE meant?";
+    for arguments in [
+        &["--listen=127.0.0.1:0"][..],
+        &["serve", "--listen=127.0.0.1:0"],
+        &["config"],
+        &["doctor"],
+        &["publish", "a", "x"],
+        &["tail", "a"],
+        &["health"],
+        &["token", "--api-key=a", "--admin"],
+    ] {
+        let ended = Program::start_with(arguments, &variables).end().await;
+        assert_eq!(ended.code(), Some(2), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.err, format!("error: {right}\n"), "{arguments:?}");
+        assert_eq!(ended.out, "", "{arguments:?}");
+    }
+    let ended = Program::start_with(&["--help"], &variables).end().await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+}
+
+/// What a pod is given beside services called `tidings` and `tidings-admin`, unless it declines.
+#[tokio::test]
+async fn variables_that_kubernetes_sets_for_a_service_stop_nothing() {
+    let variables = [
+        ("TIDINGS_SERVICE_HOST", "10.0.0.1"),
+        ("TIDINGS_SERVICE_PORT", "8080"),
+        ("TIDINGS_SERVICE_PORT_HTTP", "8080"),
+        ("TIDINGS_PORT", "tcp://10.0.0.1:8080"),
+        ("TIDINGS_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("TIDINGS_PORT_8080_TCP_PROTO", "tcp"),
+        ("TIDINGS_PORT_8080_TCP_PORT", "8080"),
+        ("TIDINGS_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("TIDINGS_ADMIN_SERVICE_HOST", "10.0.0.2"),
+        ("TIDINGS_ADMIN_PORT_9090_TCP_ADDR", "10.0.0.2"),
+    ];
+    let mut server = Program::start_with(&["--listen=127.0.0.1:0"], &variables);
+    server.address().await;
 }
 
 #[tokio::test]

@@ -84,6 +84,15 @@ fn folder() -> TempDir {
 }
 
 #[tokio::test]
+async fn a_folder_that_can_not_be_made_is_no_failure_of_the_disk() {
+    let data = ["--listen", "127.0.0.1:0", "--data", "/proc/none"];
+    let ended = crate::program::Program::run(&data, b"").await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let expected = "/proc/none (--data): no such folder can be made or used there";
+    assert!(ended.err.contains(expected), "{ended:?}");
+}
+
+#[tokio::test]
 async fn events_ids_and_keys_outlive_the_process() {
     let folder = folder();
     let server = Server::start(folder.path(), &[]).await;

@@ -1,5 +1,6 @@
 //! `tidings doctor` finds what is wrong, and says what to change.
 
+use crate::certificates::{Certificates, EC, text};
 use crate::nats_server::{NatsServer, Version};
 use crate::program::{Ended, Program};
 use crate::proxy::{Kind, NGINX, Proxy};
@@ -81,6 +82,46 @@ async fn secrets_that_everyone_can_read_are_told_with_what_to_do() {
             assert_eq!(found.contains("chmod o= "), *verdict == "warn", "{found}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_clients_refuse_or_soon_will_is_told() {
+    let certificates = Certificates::new();
+    let [long, short, other] = [("long", 60), ("short", 3), ("other", 60)]
+        .map(|(name, days)| certificates.issue_for(days, name, EC));
+    let ended = doctor(&long.options()).await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    for what in [
+        "it and its key fit, until 2",
+        "it is for localhost, 127.0.0.1",
+    ] {
+        assert!(
+            line(&ended, what).starts_with("ok    certificate: "),
+            "{ended:?}"
+        );
+    }
+    let ended = doctor(&short.options()).await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    assert!(
+        line(&ended, "within 14 days").starts_with("warn  certificate: "),
+        "{ended:?}"
+    );
+    let mixed = [
+        "--tls-cert",
+        text(&long.cert),
+        "--tls-key",
+        text(&other.key),
+    ];
+    let ended = doctor(&mixed).await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let found = line(&ended, "the key is not that of the first certificate");
+    assert!(found.starts_with("fail  certificate: "), "{found}");
+    let ended = doctor(&["--tls-cert", text(&long.cert)]).await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(
+        line(&ended, "--tls-cert needs --tls-key too").starts_with("fail  "),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

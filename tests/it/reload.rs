@@ -110,7 +110,11 @@ async fn keys_come_and_go_with_what_they_have_open_and_the_others_streams_go_on(
 
     std::fs::write(server.keys_file(), format!("{}\n{}\n", kept.1, new.1)).expect("a file");
     let told = server.reload().await;
-    assert!(told.contains("but what files of keys hold"), "{told}");
+    assert!(
+        told.contains("no setting has changed; files: ")
+            && told.ends_with(" (--api-keys-file, new)"),
+        "{told}"
+    );
     let closing = gone.event().await;
     let told = (closing.kind.as_str(), closing.data.as_str());
     assert_eq!(told, ("hub:closing", r#"{"reason":"revoked"}"#));
@@ -223,8 +227,50 @@ async fn what_is_logged_changes_and_what_waits_for_the_next_start_is_named() {
     );
     let told = server.reload().await;
     assert!(told.contains("no setting has changed"), "{told}");
+    let file = |name| server.folder.path().join(name).display().to_string();
+    let (config, keys) = (file("tidings.toml"), file("keys"));
+    let expected = format!("files: {config} (--config), {keys} (--api-keys-file)");
+    assert!(told.ends_with(&expected), "{told}");
     let waiting = server.program.complaint().await;
     assert!(waiting.ends_with(": shards, max-streams"), "{waiting}");
+    let (_, record) = api_key("another", "admin");
+    std::fs::write(server.keys_file(), record).expect("a file");
+    let told = server.reload().await;
+    let expected = format!(
+        "no setting has changed; files: {config} (--config), {keys} (--api-keys-file, new)"
+    );
+    assert!(told.ends_with(&expected), "{told}");
+}
+
+/// Tokens of the old secret are taken until it goes, and those of the new one from then on that it is named.
+#[tokio::test]
+async fn the_key_of_tokens_is_rotated_without_a_moment_in_which_either_is_refused() {
+    let secrets = ["old", "new"].map(|name| name.repeat(11));
+    let (_, record) = api_key("one", "admin");
+    let mut server = Server::start("log = 'info'", &record).await;
+    let paths = ["old", "new"].map(|name| server.folder.path().join(name));
+    for (path, secret) in paths.iter().zip(&secrets) {
+        std::fs::write(path, secret).expect("a file");
+    }
+    let grant = format!("grant-publish = 'a.>'\njwt-audience = '{AUDIENCE}'");
+    let tokens = secrets
+        .each_ref()
+        .map(|secret| signed(&json!({}), secret, Algorithm::HS256));
+    for (files, taken) in [
+        (&paths[..1], [201, 401]),
+        (&paths[..], [201, 201]),
+        (&paths[1..], [401, 201]),
+    ] {
+        server.config(&format!("{grant}\njwt-key-file = {files:?}"));
+        let told = server.reload().await;
+        assert!(
+            told.contains("changed: ") && told.contains("jwt-key-file"),
+            "{told}"
+        );
+        for (token, status) in tokens.iter().zip(taken) {
+            assert_eq!(server.publish(token, "x").await, status, "{files:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -118,15 +118,6 @@ async fn events_that_nats_would_not_take_are_told_at_the_start_and_are_413() {
 }
 
 #[tokio::test]
-async fn variables_that_are_no_settings_are_told() {
-    let variables = [("TIDINGS_NATS_URL", "nats://h"), ("TIDINGS_TEST_NATS", "x")];
-    let mut server = Program::start_with(&["--listen=127.0.0.1:0"], &variables);
-    let complaint = server.complaint().await;
-    let expected = "ignored: TIDINGS_NATS_URL (is TIDINGS_NATS meant?)";
-    assert!(complaint.ends_with(expected), "{complaint}");
-}
-
-#[tokio::test]
 async fn sigterm_and_sigint_end_the_streams_in_good_order_and_the_program_with_0() {
     for signal in ["TERM", "INT"] {
         let (server, address) = serve(&["--drain", "2"]).await;

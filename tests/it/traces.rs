@@ -175,10 +175,11 @@ async fn a_log_in_json_tells_of_each_publish_and_of_each_streams_end_and_of_no_t
         let query = ["--jwt-query", "--jwt-key", secret, "--jwt-audience", "x"];
         let arguments = [&arguments[..], &log, &open, &query].concat();
         let mut program = Program::start(&arguments);
-        let address = program.address().await;
+        let listening = told(&mut program, "listening").await;
+        let url = listening["url"].as_str().expect("a URL").to_owned();
         told(&mut program, "following the log").await;
         let client = reqwest::Client::new();
-        let url = format!("http://{address}/feeds/a.b");
+        let url = format!("{url}/feeds/a.b");
         let stream = client.get(format!("{url}?after=start")).send();
         let mut stream = within("a stream", stream).await.expect("an answer");
         let publish = client.post(&url).header("traceparent", PARENT).body("x");
@@ -223,6 +224,8 @@ async fn a_log_in_json_tells_of_each_publish_and_of_each_streams_end_and_of_no_t
         program.signal("INT").await;
         let left = program.end().await;
         assert!(!left.err.contains("a-secret-token"), "{}", left.err);
+        // A collector that reads both finds JSON alone.
+        assert_eq!(left.out, "");
     }
 }
 

@@ -76,7 +76,7 @@ impl From<Trouble> for LogError {
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{
-            AlreadyExists, FileTooLarge, InvalidData, NotADirectory, PermissionDenied,
+            AlreadyExists, FileTooLarge, InvalidData, NotADirectory, NotFound, PermissionDenied,
             QuotaExceeded, ReadOnlyFilesystem, StorageFull, UnexpectedEof,
         };
         let kind = match error.kind() {
@@ -89,6 +89,7 @@ impl From<io::Error> for Trouble {
             FileTooLarge => format!("the log's file may not grow any more ({error})"),
             ReadOnlyFilesystem => format!("the disk can only be read ({error})"),
             AlreadyExists | NotADirectory => format!("it is no folder ({error})"),
+            NotFound => format!("no such folder can be made or used there ({error})"),
             PermissionDenied => format!("it may not be used by this user ({error})"),
             InvalidData | UnexpectedEof => {
                 format!("its file is none of this program's, or its beginning is damaged ({error})")

@@ -5,9 +5,9 @@ use super::notes::Notes;
 use crate::auth::Secret;
 use crate::config::{NatsSettings, shown_url};
 use crate::log::LogError;
+use crate::pem;
 use async_nats::rustls::crypto::aws_lc_rs;
-use async_nats::rustls::pki_types::pem::PemObject;
-use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use async_nats::rustls::pki_types::CertificateDer;
 use async_nats::rustls::{ClientConfig, RootCertStore};
 use async_nats::{Auth, AuthError, Client, ConnectOptions, ServerAddr};
 use futures::FutureExt;
@@ -358,8 +358,9 @@ fn tls(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<ClientConfig, 
         };
     };
     let chain = certificates("--nats-cert", cert)?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| wrong("--nats-key", &format!("`{}`: {error}", key.display())))?;
+    let reason = |error: String| wrong("--nats-key", &format!("`{}`: {error}", key.display()));
+    let file = std::fs::read(key).map_err(|error| reason(error.to_string()))?;
+    let key = pem::private_key(&file).map_err(reason)?;
     builder
         .with_client_auth_cert(chain, key)
         .map_err(|error| wrong("--nats-cert and --nats-key", &error.to_string()))
@@ -388,14 +389,8 @@ fn roots(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<RootCertStor
 
 fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, LogError> {
     let reason = |error: String| wrong(setting, &format!("`{}`: {error}", path.display()));
-    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| reason(error.to_string()))?
-        .collect();
-    match all {
-        Ok(all) if all.is_empty() => Err(reason("it has no certificate in PEM form".to_owned())),
-        Ok(all) => Ok(all),
-        Err(error) => Err(reason(error.to_string())),
-    }
+    let file = std::fs::read(path).map_err(|error| reason(error.to_string()))?;
+    pem::certificates(&file).map_err(reason)
 }
 
 fn wrong(setting: &str, reason: &str) -> LogError {

@@ -2,12 +2,13 @@
 
 use super::{Failure, Receipt, Sending};
 use crate::event::Position;
-use crate::verify::plan::Plan;
+use crate::verify::shared::Shared;
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use std::error::Error;
 use std::time::Duration;
+use tokio_rustls::rustls::ClientConfig;
 
 /// How long a connect may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,12 +29,14 @@ struct Answer {
 }
 
 impl Door {
-    pub(super) fn new(plan: &Plan, replica: usize) -> reqwest::Result<Self> {
+    pub(super) fn new(shared: &Shared, replica: usize) -> reqwest::Result<Self> {
+        let plan = &shared.plan;
         let client = Client::builder()
             .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             .no_proxy()
+            .tls_backend_preconfigured(ClientConfig::clone(&shared.tls))
             .build()?;
         Ok(Self {
             client,

@@ -1,7 +1,7 @@
 //! Clients of all kinds come through TLS as they do without.
 
 use super::tcp;
-use crate::certificates::text;
+use crate::certificates::{Certificates, openssl, text};
 use crate::program::Program;
 use crate::raw::Raw;
 use crate::replica::{Replica, within};
@@ -199,6 +199,62 @@ async fn the_programs_own_clients_trust_the_authority_that_they_are_given() {
 }
 
 #[tokio::test]
+async fn the_programs_own_clients_say_what_is_wrong_with_a_certificate() {
+    let replica = Replica::with_tls(&[]).await;
+    let url = replica.url("");
+    let publish = ["publish", "--url", &url, "a.b", "1"];
+    // Another authority of the same name.
+    let other = Certificates::new();
+    let ended = Program::run(&[&publish[..], &["--ca", text(&other.ca())]].concat(), b"").await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let expected = "not issued by the authority that is trusted here (--ca)";
+    assert!(ended.err.contains(expected), "{ended:?}");
+
+    let (cert, key) = (other.path("own.pem"), other.path("own.key"));
+    let more = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+    let names = [
+        "-subj",
+        "/CN=own",
+        "-keyout",
+        text(&key),
+        "-out",
+        text(&cert),
+    ];
+    let request = [
+        "req", "-x509", "-nodes", "-days", "9", "-newkey", "rsa:2048",
+    ];
+    openssl(&[&request[..], &names, &more].concat());
+    let listen = ["--listen", "127.0.0.1:0"];
+    let tls = ["--tls-cert", text(&cert), "--tls-key", text(&key)];
+    let mut server = Program::start(&[&listen[..], &tls].concat());
+    let url = format!("https://{}", server.address().await);
+    let publish = ["publish", "--url", &url, "--ca", text(&cert), "a.b", "1"];
+    let ended = Program::run(&publish, b"").await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert!(
+        ended.err.contains("it needs one with CA:FALSE"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn without_tls_no_authorities_are_needed() {
+    let replica = Replica::start(&[]).await;
+    let url = replica.url("");
+    let nowhere = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    for arguments in [
+        &["publish", "a", "1"][..],
+        &["tail", "a", "--last", "1", "--count", "1"],
+        &["health"],
+        &["verify", "--events", "9", "--readers", "4"],
+    ] {
+        let all = [arguments, &["--url", &url]].concat();
+        let ended = Program::start_with(&all, &nowhere).end().await;
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn verify_finds_nothing_wrong_through_tls() {
     let replica = Replica::with_tls(&[]).await;
     let ca = replica.certificates.as_ref().expect("TLS").ca();
@@ -217,6 +273,14 @@ async fn verify_finds_nothing_wrong_through_tls() {
     let ended = Program::start_with(&arguments, &[("SSL_CERT_FILE", text(&ca))]);
     let ended = ended.end().await;
     assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let ended = Program::run(&[&arguments[..], &["--ca", text(&ca)]].concat(), b"").await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let ended = Program::run(&[&arguments[..], &["--ca", "/nowhere"]].concat(), b"").await;
+    assert_eq!(ended.code(), Some(2), "{ended:?}");
+    assert!(
+        ended.err.contains("--ca: `/nowhere`: No such file"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
