@@ -198,6 +198,9 @@ async fn verify(lie: Lie, form: &str, arguments: &[&str]) -> (Ended, String) {
         "0",
         "--slow",
         "0",
+        // What was dropped is waited for.
+        "--settle",
+        "5",
         "--form",
         form,
     ];
