@@ -4,6 +4,7 @@
 //! looks for its own mark in the bytes of a stream, and parses nothing else.
 
 mod clock;
+mod half_open;
 mod http;
 mod ledger;
 mod mark;
@@ -106,6 +107,10 @@ pub(super) struct Bench {
     /// Beside the readers so many more that never read, over HTTP/1.1: nothing is expected of them.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = value_parser!(u32).range(0..=20_000))]
     stalled: u32,
+    /// Beside the readers so many clients that begin a request and never end it, each followed by another when the server
+    /// ends it.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = value_parser!(u32).range(0..=20_000))]
+    half_open: u32,
     /// Connects under way at once.
     #[arg(long, value_name = "N", default_value = "256")]
     connect_at_once: NonZeroU16,
@@ -202,12 +207,12 @@ impl Bench {
         }
     }
 
-    /// Connections of readers, of those that never read, and of publishers; a thread's last may carry fewer streams than it could.
+    /// Connections of readers, of those that never read or never ask, and of publishers; a thread's last may carry fewer streams than it could.
     fn connections(&self) -> u64 {
         let streams = u64::from(self.streams_per_connection.get());
         let spare = if streams > 1 { self.threads } else { 0 };
         let readers = u64::from(self.readers).div_ceil(streams) + u64::from(spare);
-        readers + u64::from(self.stalled) + u64::from(self.publishers)
+        readers + u64::from(self.stalled + self.half_open + self.publishers)
     }
 
     fn check(&self) -> anyhow::Result<()> {

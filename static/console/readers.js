@@ -11,7 +11,7 @@ export async function refresh() {
   const { readers, total } = await get(PATH);
   show(curl(PATH));
   const some = readers.length ? `The ${readers.length} furthest behind` : "None is behind";
-  say(byId("behind"), `${some}, of ${count(total)} readers. Those on HTTP/2 and WebSockets are not looked at.`);
+  say(byId("behind"), `${some}, of ${count(total)} readers. Those on WebSockets are not looked at.`);
   section.querySelector(".scroll").hidden = !readers.length;
   fill(section.querySelector("tbody"), readers.map(row), { numbers: [2, 3] });
 }

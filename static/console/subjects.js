@@ -8,6 +8,7 @@ const section = byId("subjects");
 const [subject, time, revoked] = ["subject", "for", "revoked"].map(byId);
 const show = command(section);
 
+const some = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
 const path = () => `admin/subjects/${inUrl(subject.value)}?for=${inUrl(time.value)}`;
 
 export async function refresh() {
@@ -22,7 +23,7 @@ export async function refresh() {
 async function revoke() {
   try {
     const { subject: whose, ended, seconds, replicas } = await get(path(), { method: "DELETE" });
-    const what = `${count(ended)} connections of ${whose} were ended, on ${count(replicas.length)} replicas; its credentials`;
+    const what = `Ended: ${some(ended, "connection")} of ${whose}, on ${some(replicas.length, "replica")}. Its credentials`;
     say(revoked, seconds ? `${what} of before are refused for ${span(seconds)}.` : `${what} are taken again.`);
     await refresh();
   } catch (error) {

@@ -81,6 +81,21 @@ async fn readers_that_never_read_are_there_and_count_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_never_end_their_requests_are_there_anew_and_count_for_nothing() {
+    let replica = Replica::start(&["--head-timeout", "1"]).await;
+    let arguments = [
+        "--readers=5",
+        "--half-open=20",
+        "--events=600",
+        "--rate=200",
+    ];
+    let report = bench(&replica, &arguments).await;
+    check(&report, 5 * 600);
+    let metrics = crate::connections::metrics(replica.address).await;
+    assert!(metrics["tidings_http_connections_accepted_total"] > 5 + 20 + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn several_publishers_reach_readers_of_patterns() {
     let replica = Replica::start(&[]).await;
     let arguments = [

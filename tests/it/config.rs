@@ -304,7 +304,7 @@ async fn a_file_of_a_secret_that_can_not_be_used_ends_the_program_with_2() {
     let empty = settings.beside("empty", "\n");
     let none = settings.beside("none", "");
     std::fs::remove_file(&none).expect("it is removed");
-    for (path, expected) in [(&empty, "it is empty"), (&none, "No such file")] {
+    for (path, expected) in [(&empty, "is empty"), (&none, "No such file")] {
         let path = path.to_str().expect("a path");
         for arguments in [
             &["--nats-token-file", path][..],

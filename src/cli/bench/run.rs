@@ -1,6 +1,7 @@
 //! A run, step by step.
 
 use super::clock::Clock;
+use super::half_open::HalfOpen;
 use super::mark;
 use super::plan::Plan;
 use super::process::{self, Processes};
@@ -87,6 +88,7 @@ impl Run<'_> {
         let before = self.memory()?;
         let (points, connecting) = self.connect(&subscribers, before, None)?;
         let _stalled = stalled::open(self.bench.stalled, &self.plan, &self.ends.readers)?;
+        let _half_open = HalfOpen::begin(self.bench.half_open, &self.ends.readers)?;
         let mut seen = Seen {
             before,
             points,

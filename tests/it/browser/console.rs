@@ -191,7 +191,12 @@ async fn explains_and_revokes(tab: &Tab) {
     .await;
     says(tab, "answer", "\"subscribes\"").await;
     submit(tab, &[("subject", "bob"), ("for", "7200")]).await;
-    says(tab, "revoked", "0 connections of bob were ended").await;
+    says(
+        tab,
+        "revoked",
+        "Ended: 0 connections of bob, on 1 replica. ",
+    )
+    .await;
     says(tab, "revoked", "refused for 2 h").await;
     says(tab, "subjects", "This replica refuses 1,").await;
     assert_eq!(texts(tab, "#subjects tbody td:first-child").await, ["bob"]);
