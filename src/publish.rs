@@ -165,7 +165,8 @@ impl Publisher {
             idempotency_key,
         };
         let head = self.hub.head();
-        let appended = self.hub.log().append(append).await?;
+        // Handed over when it is first polled. Where tokio's budget is used up, those that follow would be before it.
+        let appended = tokio::task::unconstrained(self.hub.log().append(append)).await?;
         let id = self.id_of(appended, head, &feed, &data).await;
         let id = id.map_err(|reason| {
             AppendError::Unknown(format!(

@@ -21,12 +21,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// After how long keys are fetched anew, behind those who come meanwhile.
 pub const REFRESH: Duration = Duration::from_secs(600);
-/// After how long a caller waits for that: keys that nobody has asked for in so long may have been taken back.
+/// After how long a caller waits for that, unless the issuer is away: keys that nobody has asked for in so long may have
+/// been taken back.
 pub const STALE: Duration = Duration::from_secs(3600);
 /// How far two fetches are apart at least.
 pub const FLOOR: Duration = Duration::from_secs(10);
@@ -44,8 +45,8 @@ pub struct Jwks {
     url: Url,
     client: Client,
     held: Mutex<Held>,
-    /// One fetch at a time.
-    turn: Arc<Semaphore>,
+    /// Whether they are being fetched: once at a time. It changes while `held` is locked.
+    fetching: watch::Sender<bool>,
     /// For the names of keys that are missed.
     hasher: RandomState,
 }
@@ -82,7 +83,7 @@ impl Jwks {
             url: url.clone(),
             client,
             held: Mutex::default(),
-            turn: Arc::new(Semaphore::new(1)),
+            fetching: watch::Sender::new(false),
             hasher: RandomState::new(),
         }))
     }
@@ -95,8 +96,8 @@ impl Jwks {
     /// The keys, among them one with this `kid` if the issuer has it. Waits for the issuer only where there are none,
     /// none such, or none but old ones. Fails where it can't be known yet whether the issuer has it.
     pub async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Result<Arc<Vec<Key>>, Unauthorized> {
-        if let Some((keys, age)) = self.held()
-            && age < STALE
+        if let Some((keys, age, is_failing)) = self.held()
+            && (age < STALE || is_failing)
             && keys.iter().any(|key| key.is_meant(kid))
         {
             if age >= REFRESH {
@@ -106,8 +107,12 @@ impl Jwks {
         }
         let asked = self.asked_since(kid);
         self.start();
-        // Never closed. Who has the turn is about to answer, or has.
-        drop(self.turn.acquire().await);
+        // The sender lives in `self`, so it can't be gone.
+        let _ = self
+            .fetching
+            .subscribe()
+            .wait_for(|fetching| !fetching)
+            .await;
         let held = self.held.lock();
         let (keys, began) = held.keys.as_ref().ok_or(Unauthorized::Unavailable)?;
         let is_there = keys.iter().any(|key| key.is_meant(kid));
@@ -130,28 +135,28 @@ impl Jwks {
     /// Begins to fetch them, unless that is under way, or was done a moment ago. A task of its own: a caller who goes
     /// away must not take it with him. Needs a tokio runtime.
     pub fn start(self: &Arc<Self>) {
-        let Ok(turn) = self.turn.clone().try_acquire_owned() else {
-            return;
-        };
         let mut held = self.held.lock();
-        if held.tried.is_some_and(|tried| tried.elapsed() < FLOOR) {
+        let is_early = held.tried.is_some_and(|tried| tried.elapsed() < FLOOR);
+        if is_early || *self.fetching.borrow() {
             return;
         }
         let began = Instant::now();
         held.tried = Some(began);
+        self.fetching.send_replace(true);
         drop(held);
-        let jwks = self.clone();
+        let under_way = UnderWay(self.clone());
         tokio::spawn(async move {
+            let UnderWay(jwks) = &under_way;
             let fetched = jwks.fetch().await;
             jwks.take(fetched, began);
-            drop(turn);
         });
     }
 
-    fn held(&self) -> Option<(Arc<Vec<Key>>, Duration)> {
+    /// The keys that are there, how old they are, and whether the last fetch has failed.
+    fn held(&self) -> Option<(Arc<Vec<Key>>, Duration, bool)> {
         let held = self.held.lock();
         let (keys, since) = held.keys.as_ref()?;
-        Some((keys.clone(), since.elapsed()))
+        Some((keys.clone(), since.elapsed(), held.is_failing))
     }
 
     fn take(&self, fetched: Result<Vec<Key>, String>, began: Instant) {
@@ -197,6 +202,16 @@ impl Jwks {
             body.extend_from_slice(&chunk);
         }
         read_jwks(&body).map_err(|error| error.to_string())
+    }
+}
+
+/// A fetch, which ends when this is dropped, be it by a panic.
+struct UnderWay(Arc<Jwks>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let _held = self.0.held.lock();
+        self.0.fetching.send_replace(false);
     }
 }
 

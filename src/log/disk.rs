@@ -41,8 +41,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use trouble::{Kind, Trouble};
 use writer::{Order, Writer};
 
-/// Appends that wait for the writer; those beyond wait for their turn.
-const WAITING: usize = 1024;
+/// Appends that wait for the writer. The bound in practice is that of publishes under way: those beyond wait for their turn,
+/// and may then go before one another.
+const WAITING: usize = 1 << 16;
 /// What one step of a follower brings at most.
 const FOLLOW: Limit = Limit {
     events: 1024,

@@ -1,6 +1,7 @@
 //! `POST /feeds`: many events in one request, each with a result of its own.
 
 use crate::call::{Answer, post, problem};
+use crate::nats_server::{NatsServer, Version};
 use crate::replica::Replica;
 use crate::sse::Stream;
 use serde_json::{Value, json};
@@ -185,9 +186,27 @@ async fn blank_lines_are_passed_over_and_the_last_needs_no_end() {
     );
 }
 
-#[tokio::test]
-async fn a_long_batch_is_stored_in_its_order() {
-    let replica = Replica::start(&[]).await;
+on_both!(a_long_batch_stands_in_jetstream_in_its_order);
+
+async fn a_long_batch_stands_in_jetstream_in_its_order(version: Version) {
+    let server = NatsServer::start(version);
+    stands_in_its_order(&["--nats", &server.url()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_batch_stands_on_disk_in_its_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    stands_in_its_order(&["--data", folder.path().to_str().expect("text")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_batch_stands_in_memory_in_its_order() {
+    stands_in_its_order(&[]).await;
+}
+
+/// Publishes more than are under way at once.
+async fn stands_in_its_order(arguments: &[&str]) {
+    let replica = Replica::start(arguments).await;
     let body: String = (0..2000)
         .map(|n| format!("{{\"feed\":\"a.{}\",\"data\":{n}}}\n", n % 7))
         .collect();

@@ -80,7 +80,11 @@ async fn has(jwks: &Arc<Jwks>, kid: &str) -> bool {
 /// Until the fetch that is under way has ended.
 async fn settled(jwks: &Arc<Jwks>) {
     tokio::task::yield_now().await;
-    drop(jwks.turn.acquire().await);
+    let _ = jwks
+        .fetching
+        .subscribe()
+        .wait_for(|fetching| !fetching)
+        .await;
 }
 
 #[tokio::test]
@@ -188,6 +192,7 @@ async fn keys_outlive_an_outage_of_the_issuer() {
         later(STALE).await;
         assert!(has(&jwks, "a").await);
         assert!(has(&jwks, "a").await, "and at once");
+        settled(&jwks).await;
         assert_eq!(issuer.asked(), number + 2);
     }
     issuer.does(keys(&["b"]));
@@ -225,6 +230,33 @@ async fn an_issuer_that_hangs_is_waited_for_a_few_seconds() {
     issuer.does(keys(&["a"]));
     later(FLOOR).await;
     assert!(has(&jwks, "a").await);
+}
+
+#[tokio::test]
+async fn those_who_name_keys_that_nobody_has_keep_no_fetch_from_its_turn() {
+    let (issuer, jwks) = Issuer::start(keys(&["old"])).await;
+    assert!(has(&jwks, "old").await);
+    issuer.does(keys(&["old", "new"]));
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let jwks = jwks.clone();
+        crowd.spawn(async move {
+            loop {
+                let _ = jwks.keys(Some("evil")).await;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    is_not_known_yet(&jwks, "new").await;
+    later(FLOOR).await;
+    while !jwks
+        .keys(Some("new"))
+        .await
+        .is_ok_and(|keys| keys.len() == 2)
+    {
+        assert!(issuer.asked() <= 2);
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

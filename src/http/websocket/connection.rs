@@ -268,9 +268,8 @@ impl Connection {
             Ok(begun) => begun,
             Err(problem) => return self.refuse(Some(&reference), &problem).await,
         };
-        // Publishes are handed to the log in their order by being begun in it: whole, as one that tokio has yield
-        // first would come after the next.
-        match futures::poll!(tokio::task::unconstrained(begun.as_mut())) {
+        // Publishes are handed to the log in their order by being begun in it.
+        match futures::poll!(begun.as_mut()) {
             std::task::Poll::Ready(done) => self.finish(done).await,
             std::task::Poll::Pending => {
                 self.under_way.push(begun);

@@ -1,5 +1,6 @@
 //! From settings to a connection: addresses, credentials and TLS, each wrong one named by its setting.
 
+use super::OUTSTANDING_APPENDS;
 use super::link::Link;
 use super::notes::Notes;
 use crate::auth::Secret;
@@ -88,6 +89,7 @@ fn client(
         .connection_timeout(settings.timeout())
         .ping_interval(PING_INTERVAL)
         .subscription_capacity(SUBSCRIPTION_MESSAGES)
+        .client_capacity(2 * OUTSTANDING_APPENDS)
         .custom_inbox_prefix(&settings.inbox_prefix)
         .require_tls(wants_tls(settings))
         .tls_client_config(tls);
