@@ -38,6 +38,9 @@ pub struct Order {
     pub at: u64,
     /// For so many seconds; 0 to refuse none any more.
     pub seconds: u64,
+    /// The replica that passes it on, which has done it by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Whose word it is, where that is known: for the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -63,6 +66,7 @@ impl Order {
             subject,
             at: now.unwrap_or_default().as_secs(),
             seconds: time.as_secs(),
+            from: None,
             by,
         }
     }
@@ -82,21 +86,17 @@ impl Order {
         }
     }
 
-    /// Both names may be whatever someone has sent: they are escaped.
     fn log(&self, ended: usize) {
-        let Self {
-            subject, seconds, ..
-        } = self;
-        let by = self.by.as_ref().map(tracing::field::debug);
-        match seconds {
+        let (subject, by) = (self.subject.as_str(), self.by.as_deref());
+        match self.seconds {
             0 => tracing::info!(
-                ?subject,
+                subject,
                 by,
                 ended,
                 "a revocation is taken back: what the subject has open was told to end, and its credentials are taken again"
             ),
-            _ => tracing::info!(
-                ?subject,
+            seconds => tracing::info!(
+                subject,
                 by,
                 seconds,
                 ended,
@@ -111,7 +111,11 @@ impl Revoker {
     /// why others may not have heard of it.
     pub async fn everywhere(&self, order: &Order) -> (Vec<Done>, Result<(), String>) {
         let mut done = vec![self.here(order)];
-        let text = serde_json::to_vec(order).expect("strings and numbers are JSON");
+        let order = Order {
+            from: Some(self.replica.to_string()),
+            ..order.clone()
+        };
+        let text = serde_json::to_vec(&order).expect("strings and numbers are JSON");
         let answers = self.log.tell_replicas(text.into()).await;
         let told = answers.map(|answers| {
             let answers = answers
@@ -167,7 +171,15 @@ impl Revoker {
             );
             return None;
         }
-        let done = serde_json::to_vec(&self.here(&order));
+        let done = match order.from.as_deref() == Some(&*self.replica) {
+            true => Done {
+                replica: self.replica.to_string(),
+                ended: 0,
+                error: None,
+            },
+            false => self.here(&order),
+        };
+        let done = serde_json::to_vec(&done);
         Some(done.expect("strings and numbers are JSON").into())
     }
 }

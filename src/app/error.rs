@@ -19,6 +19,11 @@ pub enum StartError {
         "refusing to listen on {0} for operators (--admin-listen), which other machines can reach, without authentication. Say whose tokens or keys are taken, with --jwt-key-file, --jwks-url or --api-keys-file, or, where operators alone reach it, set --anonymous-admin, or listen on 127.0.0.1"
     )]
     AdminExposed(SocketAddr),
+    /// Settings that were read again and would take away what guards a replica that runs.
+    #[error(
+        "they would take all authentication away, so that whoever reaches this server might do anything. If that is meant, start it anew; else give again what the settings lack: --jwt-key-file, --jwks-url, --api-keys-file, or what is meant for everyone with --anonymous-subscribe"
+    )]
+    Unguarded,
     /// Authentication can't be set up as told.
     #[error(transparent)]
     Auth(#[from] AuthError),

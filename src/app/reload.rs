@@ -3,6 +3,7 @@
 use super::StartError;
 use super::access::{access, admin_access};
 use super::parts::Clients;
+use crate::auth::Access;
 use crate::config::Settings;
 use crate::http::{Service, router};
 use crate::metrics::Reloads;
@@ -105,6 +106,12 @@ impl Reload {
         let mut service = self.0.service.lock();
         let routers = &self.0.routers;
         let access = access(settings, routers.address)?;
+        let is_guarded = service.credentials.are_taken();
+        if (is_guarded && !settings.auth.is_given())
+            || (access == Access::Local && *service.access != Access::Local)
+        {
+            return Err(StartError::Unguarded);
+        }
         let admin_listen = routers.operators.as_ref().map(|(address, _)| *address);
         let admin_access = admin_access(settings, admin_listen, &access)?;
         let origins = settings.listen.allow_origin.clone();

@@ -400,7 +400,11 @@ fn api_keys(settings: &AuthSettings) -> Result<ApiKeys, AuthError> {
             error => error,
         })?;
         let keys = api_key::read_lines(text.expose());
-        all.extend(keys.map_err(wrong("api-keys-file", Some(path.clone())))?);
+        let keys = keys.map_err(wrong("api-keys-file", Some(path.clone())))?;
+        if keys.is_empty() && !text.expose().contains('#') {
+            return Err(AuthError::NoApiKeys(path.clone()));
+        }
+        all.extend(keys);
     }
     ApiKeys::new(all).map_err(wrong("api-key", None))
 }

@@ -11,8 +11,9 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{self, SignalKind, signal};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -82,7 +83,10 @@ fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<SetFilter> {
         .with_writer(std::io::stderr)
         // It would say so on standard error, and panic where that can't be written to.
         .log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(filter);
+    // They log whole messages, and tokens come in them.
+    let discreet =
+        filter_fn(|told| !told.target().contains("tungstenite") || *told.level() <= Level::INFO);
+    let registry = tracing_subscriber::registry().with(filter).with(discreet);
     match format {
         LogFormat::Text => registry
             .with(log.with_ansi(std::io::stderr().is_terminal()))
@@ -96,8 +100,7 @@ fn start_log(filter: &str, format: LogFormat) -> anyhow::Result<SetFilter> {
 }
 
 fn filter_of(text: &str) -> anyhow::Result<EnvFilter> {
-    // It logs whole messages, and tokens come in them.
-    Ok(EnvFilter::try_new(text)?.add_directive("tungstenite=info".parse()?))
+    Ok(EnvFilter::try_new(text)?)
 }
 
 /// A filter for what is logged. A word alone that is no level would be a target, and silence all others.

@@ -415,6 +415,19 @@ async fn what_everyone_may_do_and_whose_pages_may_changes_for_the_next_request()
 }
 
 #[tokio::test]
+async fn what_guards_a_replica_is_not_taken_away_while_it_runs() {
+    let everyone = ["--anonymous-subscribe", "a"];
+    let key = ["--jwt-key", "a secret of at least thirty-two bytes"];
+    for (guard, others) in [(&key, &[][..]), (&key, &everyone), (&everyone, &[])] {
+        let replica = Replica::start(guard).await;
+        let error = replica.reload().apply(&settings(others));
+        let error = error.expect_err("refused").to_string();
+        assert!(error.contains("take all authentication away"), "{error}");
+        assert_ne!(get(&replica, "/admin/status", &[]).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_replica_that_others_reach_is_not_left_without_authentication() {
     let replica = Replica::start(&["--listen", "0.0.0.0:0", "--anonymous-subscribe", "a"]).await;
     let error = replica.reload().apply(&settings(&[])).expect_err("refused");

@@ -303,9 +303,11 @@ async fn the_log_says_who_has_revoked_whom_and_for_how_long() {
         &record,
     ];
     let mut program = Program::start(&arguments);
-    let address = program.address().await;
+    let listening = complaint(&mut program, "listening").await;
+    let listening: Value = serde_json::from_str(&listening).expect("JSON");
+    let url = listening["url"].as_str().expect("a URL");
     let delete = async |subject: &str| {
-        let url = format!("http://{address}/admin/subjects/{subject}");
+        let url = format!("{url}/admin/subjects/{subject}");
         let request = Client::new()
             .delete(url)
             .header("Authorization", bearer(&key));
@@ -315,9 +317,8 @@ async fn the_log_says_who_has_revoked_whom_and_for_how_long() {
     delete("ann%0Abob?for=60").await;
     let line = complaint(&mut program, "a subject is revoked").await;
     let told: Value = serde_json::from_str(&line).expect("JSON");
-    let told = told.get("fields").unwrap_or(&told);
-    assert_eq!(told["subject"], "\"ann\\nbob\"", "{line}");
-    assert_eq!(told["by"], "\"operator\"", "{line}");
+    assert_eq!(told["subject"], "ann\nbob", "{line}");
+    assert_eq!(told["by"], "operator", "{line}");
     assert_eq!((&told["seconds"], &told["ended"]), (&json!(60), &json!(0)));
     delete("ann?for=0").await;
     let line = complaint(&mut program, "a revocation is taken back").await;

@@ -338,9 +338,11 @@ async fn a_file_of_api_keys_without_any_lets_nobody_in_and_an_empty_one_is_refus
     assert_eq!(none.caller(None).await, Err(missing));
     let wrong = none.caller(Some("tidings_x")).await;
     assert_eq!(wrong, Err(Unauthorized::Unknown(false)));
-    std::fs::write(&path, "\n").unwrap();
-    let error = Authenticator::new(&settings(&given), &Access::Nothing).unwrap_err();
-    assert!(error.to_string().contains("begins with `#`"), "{error}");
+    for empty in ["", "\n", "  ", "\n\n", "\r\n \n"] {
+        std::fs::write(&path, empty).unwrap();
+        let error = Authenticator::new(&settings(&given), &Access::Nothing).unwrap_err();
+        assert!(error.to_string().contains("begins with `#`"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,12 @@ struct Talkative {
 impl Talkative {
     fn start(log: File, arguments: &[&str], variables: &[(&str, &str)]) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(["--listen", "127.0.0.1:0", "--log", "trace"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--log",
+                "trace,tungstenite::protocol=trace",
+            ])
             .args(arguments)
             .env_clear()
             .envs(variables.iter().copied())
