@@ -101,6 +101,16 @@ impl Credential {
 }
 
 impl Remote {
+    /// What is to be shown in place of what a client was made with: what the file has by now. `None` where there is none, or it
+    /// can't be read again.
+    pub(super) fn renewed(&self) -> anyhow::Result<Option<HeaderValue>> {
+        let file = self.credential.shown_token_file.as_deref();
+        match file.is_some_and(|path| !path.exists() || path.is_file()) {
+            true => self.credential.header(),
+            false => Ok(None),
+        }
+    }
+
     /// The server at `url`.
     pub(super) fn new(url: Url, credential: Credential, trust: Trust) -> Self {
         Self {

@@ -217,11 +217,16 @@ impl Session {
 
     /// A stream, or why there is none now. An error is one for good.
     async fn connect(&self) -> anyhow::Result<Result<Response, String>> {
+        let shown = match self.tail.remote.renewed() {
+            Ok(shown) => shown.map(|value| (header::AUTHORIZATION, value)),
+            Err(error) => return Ok(Err(format!("{error:#}"))),
+        };
         let mut request = self
             .client
             .get(self.url())
             .header(header::ACCEPT, "text/event-stream")
-            .header(header::CACHE_CONTROL, "no-store");
+            .header(header::CACHE_CONTROL, "no-store")
+            .headers(shown.into_iter().collect());
         if let Some(id) = &self.id {
             request = request.header("last-event-id", id); // goes before what the URL says
         }

@@ -47,14 +47,15 @@ pub(super) struct Token {
     )]
     jwt_key: Option<Secret>,
 
-    /// A file with the secret.
+    /// A file with the secret; of several, as a server takes them, the first.
     #[arg(
         long,
         env = "TIDINGS_JWT_KEY_FILE",
         value_name = "FILE",
+        value_delimiter = ',',
         conflicts_with = "jwt_key"
     )]
-    jwt_key_file: Option<PathBuf>,
+    jwt_key_file: Vec<PathBuf>,
 
     /// Makes an API key for the backend of this name, in the place of a token.
     #[arg(long, value_name = "NAME", value_parser = parse_name, conflicts_with_all = ["sub", "ttl", "claim"])]
@@ -80,7 +81,7 @@ pub(super) struct Token {
     #[arg(long)]
     admin: bool,
 
-    /// For how long it holds, from now on, as in 3600, 90s, 10m or 2h: a second to 100 years.
+    /// For how long it holds, from now on, as in 3600, 90s, 10m, 2h or 30d: a second to 100 years (36500d).
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
 
@@ -93,7 +94,8 @@ pub(super) struct Token {
         long,
         env = "TIDINGS_JWT_ISSUER",
         value_name = "ISSUER",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     jwt_issuer: Vec<String>,
 
@@ -102,7 +104,8 @@ pub(super) struct Token {
         long,
         env = "TIDINGS_JWT_AUDIENCE",
         value_name = "AUDIENCE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     jwt_audience: Vec<String>,
 }
@@ -118,9 +121,10 @@ fn parse_name(text: &str) -> Result<String, String> {
 
 /// At least a second, in which `exp` is told.
 fn parse_ttl(text: &str) -> Result<Duration, String> {
-    match super::verify::parse_time(text)? {
-        time if time < Duration::from_secs(1) => Err("it is a second at least".to_owned()),
-        time if time > MAX_TTL => Err("it is 100 years at most".to_owned()),
+    const WRONG: &str =
+        "it is a time from 1s to 36500d (100 years), as in 3600, 90s, 10m, 2h or 30d";
+    match super::verify::parse_time(text).map_err(|_| WRONG)? {
+        time if time < Duration::from_secs(1) || time > MAX_TTL => Err(WRONG.to_owned()),
         time => Ok(time),
     }
 }
@@ -192,7 +196,7 @@ impl Token {
     }
 
     fn secret(&self) -> anyhow::Result<Secret> {
-        match (&self.jwt_key, &self.jwt_key_file) {
+        match (&self.jwt_key, self.jwt_key_file.first()) {
             (Some(secret), _) => Ok(secret.clone()),
             (None, Some(path)) => Ok(Secret::read_once(path)?),
             (None, None) => bail!(
@@ -345,7 +349,7 @@ mod tests {
                 "the secret can't be used",
             ),
             (
-                vec!["--jwt-key-file", "/nonexistent"],
+                vec!["--jwt-key-file", "/nonexistent,/other"],
                 "/nonexistent can't be read",
             ),
         ] {

@@ -245,7 +245,7 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 /// A number of seconds, or one with a unit; at most some 136 years.
 pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
-    let wrong = || "it is a time, as in 90, 0.5s, 10m or 2h".to_owned();
+    let wrong = || "it is a time, as in 90, 0.5s, 10m, 2h or 1d, up to 136 years".to_owned();
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
@@ -254,6 +254,7 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
         "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 24.0 * 3600.0,
         _ => return Err(wrong()),
     };
     let number: f64 = number.parse().map_err(|_| wrong())?;
@@ -268,10 +269,16 @@ mod tests {
 
     #[test]
     fn a_time_is_seconds_unless_it_says_otherwise() {
-        for (text, seconds) in [("90", 90.0), ("0.5s", 0.5), ("10m", 600.0), ("2h", 7200.0)] {
+        for (text, seconds) in [
+            ("90", 90.0),
+            ("0.5s", 0.5),
+            ("10m", 600.0),
+            ("2h", 7200.0),
+            ("1d", 86400.0),
+        ] {
             assert_eq!(parse_time(text), Ok(Duration::from_secs_f64(seconds)));
         }
-        for text in ["", "s", "-1s", "1d", "inf", "NaN", "1 s", "1e30"] {
+        for text in ["", "s", "-1s", "1y", "inf", "NaN", "1 s", "1e30"] {
             assert!(parse_time(text).is_err(), "{text}");
         }
     }

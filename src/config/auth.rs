@@ -57,7 +57,8 @@ pub struct AuthSettings {
         long,
         env = "TIDINGS_JWT_ISSUER",
         value_name = "ISSUER",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub jwt_issuer: Vec<String>,
 
@@ -67,7 +68,8 @@ pub struct AuthSettings {
         long,
         env = "TIDINGS_JWT_AUDIENCE",
         value_name = "AUDIENCE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub jwt_audience: Vec<String>,
 

@@ -138,6 +138,12 @@ impl Tls {
         }
         *seen = found;
         match files.and_then(|files| files.load(&shared.cert, &shared.key)) {
+            Ok(loaded) if has_expired(loaded.not_after) && !self.has_expired() => {
+                shared.counters.reloads_failed.inc();
+                tracing::warn!(
+                    "the TLS certificate has changed, and the new one has expired already; the one before is kept"
+                );
+            }
             Ok(loaded) => {
                 *shared.current.write() = Arc::new(loaded.config);
                 tracing::info!(
@@ -150,6 +156,12 @@ impl Tls {
                 tracing::error!(%error, "the TLS certificate has changed and can't be used; the one before is kept");
             }
         }
+    }
+
+    /// Whether the certificate that is in force has.
+    fn has_expired(&self) -> bool {
+        let end = self.0.counters.not_after.get();
+        has_expired(u64::try_from(end).ok().filter(|end| *end > 0))
     }
 
     /// Looks at the files until it is dropped. To be run once.
@@ -217,10 +229,14 @@ fn announce(not_after: Option<u64>, counters: &TlsCounters) {
     counters
         .not_after
         .set(seconds.try_into().unwrap_or(i64::MAX));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    if not_after.is_some_and(|end| now.is_ok_and(|now| now.as_secs() > end)) {
+    if has_expired(not_after) {
         tracing::warn!("the TLS certificate has expired: clients will refuse it");
     }
+}
+
+fn has_expired(not_after: Option<u64>) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    not_after.is_some_and(|end| now.is_ok_and(|now| now.as_secs() > end))
 }
 
 impl Files {

@@ -79,7 +79,8 @@ function signedIn(given) {
   byId("main").focus();
   showSign();
   watching.reconnect(ask);
-  explaining.showCommand();
+  if (given === undefined) explaining.forget();
+  else explaining.showCommand();
   look();
 }
 

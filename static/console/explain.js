@@ -29,6 +29,15 @@ export function showCommand() {
   show(curl(path(), other.value ? ['-H "Tidings-Explain-Token: $OTHER"'] : []));
 }
 
+/** Forgets someone else's token, and what was told by it. */
+export function forget() {
+  other.value = "";
+  say(explained, "");
+  say(answer, "");
+  answer.hidden = true;
+  showCommand();
+}
+
 /** Listens to the form; `refused` is told of an answer that asks for other credentials. */
 export function start(refused) {
   byId("explain").addEventListener("submit", (event) => {

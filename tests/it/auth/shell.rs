@@ -1,6 +1,6 @@
 //! The program's own clients with credentials.
 
-use super::{guarded, right, token};
+use super::{guarded, publish, right, short, token};
 use crate::program::Program;
 use serde_json::json;
 
@@ -80,4 +80,30 @@ async fn a_file_of_two_tokens_is_named_and_not_shown() {
         assert!(ended.err.contains(&named), "{ended:?}");
         assert!(!ended.err.contains("hunter2"), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn tail_comes_back_with_the_token_that_its_file_has_by_then() {
+    let replica = guarded(&["--retry", "10"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, short()).expect("a file");
+    publish(&replica, &right(), "a.b", "1").await;
+    let (url, path) = (replica.url(""), file.to_str().expect("a path"));
+    let mut tail = Program::start(&[
+        "tail",
+        "--url",
+        &url,
+        "--token-file",
+        path,
+        "a.b",
+        "--last=1",
+        "--count=2",
+    ]);
+    assert!(tail.line().await.ends_with("\t1"));
+    std::fs::write(&file, right()).expect("a file");
+    while !tail.complaint().await.contains("(token); coming back") {}
+    publish(&replica, &right(), "a.b", "2").await;
+    assert!(tail.line().await.ends_with("\t2"));
+    assert_eq!(tail.end().await.code(), Some(0));
 }

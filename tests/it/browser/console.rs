@@ -157,8 +157,12 @@ async fn it_asks_for_a_token_where_there_is_authentication(kind: Kind) {
     assert!(!shown.as_str().expect("text").contains(&admin));
     let commands = texts(&tab, ".curl code").await;
     assert!(commands[0].contains("$TOKEN"), "{commands:?}");
+    submit(&tab, &[("about", "others.a"), ("other", &admin)]).await;
+    says(&tab, "answer", "\"admin\"").await;
     click(&tab, "#sign").await;
     says(&tab, "why", ASKED).await;
+    let left = "return ['explained', 'answer'].map((id) => document.getElementById(id).textContent).join('') + document.getElementById('other').value";
+    assert_eq!(tab.evaluate(left).await, "");
     browser.end().await;
 }
 
