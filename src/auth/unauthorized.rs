@@ -57,7 +57,7 @@ pub enum Unauthorized {
     Audience,
     /// Issued before the subject was revoked.
     #[error(
-        "the credentials were revoked; with a token that was issued since then this may be done again"
+        "the credentials were revoked; with a token that was issued since then, or with an API key once the revocation has ended, this may be done again"
     )]
     Revoked,
     /// Its own permissions can't be used.
