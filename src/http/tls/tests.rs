@@ -10,6 +10,11 @@ const OTHER: [&str; 2] = [
     include_str!("testing/other.pem"),
     include_str!("testing/other.key"),
 ];
+/// A pair whose certificate has expired long ago.
+const EXPIRED: [&str; 2] = [
+    include_str!("testing/expired.pem"),
+    include_str!("testing/expired.key"),
+];
 /// When the first runs out.
 const END: u64 = 4_949_435_559;
 
@@ -67,10 +72,23 @@ fn what_does_not_fit_counts_once_however_often_it_is_looked_at() {
     assert_eq!(failures(Some([OTHER[0], ONE[1]])), 1);
     assert_eq!(failures(Some([OTHER[0], ""])), 2);
     assert_eq!(failures(None), 3);
+    assert_eq!(failures(Some(EXPIRED)), 4);
     write(&folder, OTHER);
     tls.reload();
     assert!(!Arc::ptr_eq(&before, &current(&tls)));
-    assert_eq!(tls.counters().reloads_failed.get(), 3);
+    assert_eq!(tls.counters().reloads_failed.get(), 4);
+}
+
+#[test]
+fn one_that_has_expired_gives_way_to_any() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder, EXPIRED);
+    let tls = open(&folder);
+    let before = current(&tls);
+    write(&folder, ONE);
+    tls.reload();
+    assert!(!Arc::ptr_eq(&before, &current(&tls)));
+    assert_eq!(tls.counters().reloads_failed.get(), 0);
 }
 
 #[test]
