@@ -81,7 +81,7 @@ pub(super) struct Token {
     #[arg(long)]
     admin: bool,
 
-    /// For how long it holds, from now on, as in 3600, 90s, 10m, 2h or 30d: a second to 100 years (36500d).
+    /// For how long it holds, from now on, as in 3600, 90s, 10m, 2h or 30d: a second to 100 years (36525d).
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
 
@@ -122,7 +122,7 @@ fn parse_name(text: &str) -> Result<String, String> {
 /// At least a second, in which `exp` is told.
 fn parse_ttl(text: &str) -> Result<Duration, String> {
     const WRONG: &str =
-        "it is a time from 1s to 36500d (100 years), as in 3600, 90s, 10m, 2h or 30d";
+        "it is a time from 1s to 36525d (100 years), as in 3600, 90s, 10m, 2h or 30d";
     match super::verify::parse_time(text).map_err(|_| WRONG)? {
         time if time < Duration::from_secs(1) || time > MAX_TTL => Err(WRONG.to_owned()),
         time => Ok(time),
