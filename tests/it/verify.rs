@@ -307,7 +307,7 @@ async fn wrong_settings_end_it_with_2_and_are_said() {
         (["--prefix", "a..b"], "empty token"),
         (["--readers", "4000000000"], "are kept account of"),
         (["--padding", "1000000"], "at most"),
-        (["--for", "1d"], "as in 90"),
+        (["--for", "1y"], "as in 90"),
         (["--url", "h:1"], "begins with http://"),
         (["--header", "nonsense"], "Name: value"),
         (["--nats-subject", "a"], "--nats"),
