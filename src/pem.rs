@@ -1,5 +1,6 @@
 //! Certificates and keys in PEM form (RFC 7468), and what is wrong with them in words.
 
+use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::pem::{Error, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -11,6 +12,16 @@ pub(crate) fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
         Ok(all) => Ok(all),
         Err(error) => Err(reason(error)),
     }
+}
+
+/// The same, as the authorities that are trusted.
+pub(crate) fn authorities(file: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        let added = roots.add(certificate);
+        added.map_err(|error| error.to_string())?;
+    }
+    Ok(roots)
 }
 
 /// The first private key of a file.

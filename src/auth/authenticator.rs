@@ -395,10 +395,8 @@ fn api_keys(settings: &AuthSettings) -> Result<ApiKeys, AuthError> {
         all.push(key.map_err(wrong("api-key", None))?);
     }
     if let Some(path) = &settings.api_keys_file {
-        let text = read("api-keys-file", path).map_err(|error| match error {
-            AuthError::File { error, .. } if error.is_empty() => AuthError::NoApiKeys(error.path),
-            error => error,
-        })?;
+        let option = "api-keys-file";
+        let text = Secret::read_text(path).map_err(|error| AuthError::File { option, error })?;
         let keys = api_key::read_lines(text.expose());
         let keys = keys.map_err(wrong("api-keys-file", Some(path.clone())))?;
         if keys.is_empty() && !text.expose().contains('#') {

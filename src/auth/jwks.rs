@@ -107,12 +107,7 @@ impl Jwks {
         }
         let asked = self.asked_since(kid);
         self.start();
-        // The sender lives in `self`, so it can't be gone.
-        let _ = self
-            .fetching
-            .subscribe()
-            .wait_for(|fetching| !fetching)
-            .await;
+        self.settled().await;
         let held = self.held.lock();
         let (keys, began) = held.keys.as_ref().ok_or(Unauthorized::Unavailable)?;
         let is_there = keys.iter().any(|key| key.is_meant(kid));
@@ -120,6 +115,13 @@ impl Jwks {
             true => Ok(keys.clone()),
             false => Err(Unauthorized::UnknownYet),
         }
+    }
+
+    /// Waits until no fetch is under way.
+    async fn settled(&self) {
+        let mut fetching = self.fetching.subscribe();
+        // The sender lives in `self`, so it can't be gone.
+        let _ = fetching.wait_for(|fetching| !fetching).await;
     }
 
     /// When a key that is not there was first asked for.

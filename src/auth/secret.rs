@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 /// The largest file that is read as a secret, keys or grants, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-const EMPTY: &str = "it is empty";
 
 /// A text that is never in a log, a debug output or an answer. What needs it asks for it by name:
 /// [`Secret::expose`].
@@ -31,19 +30,27 @@ impl Secret {
         Self::of(path, read_any(path)?)
     }
 
+    /// The same of a text that may be empty.
+    pub(super) fn read_text(path: &Path) -> Result<Self, UnreadableFile> {
+        Self::text_of(path, read_file(path)?)
+    }
+
     fn of(path: &Path, bytes: Vec<u8>) -> Result<Self, UnreadableFile> {
-        let unreadable = |reason: &str| UnreadableFile {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let text = String::from_utf8(bytes)
-            .map_err(|_| unreadable("it is no text; binary secrets are written as `base64:…`"))?;
+        let secret = Self::text_of(path, bytes)?;
+        match secret.0.is_empty() {
+            true => Err(UnreadableFile::new(path, "it is empty")),
+            false => Ok(secret),
+        }
+    }
+
+    fn text_of(path: &Path, bytes: Vec<u8>) -> Result<Self, UnreadableFile> {
+        let text = String::from_utf8(bytes).map_err(|_| {
+            let reason = "it is no text; binary secrets are written as `base64:…`";
+            UnreadableFile::new(path, reason)
+        })?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         let line = line.strip_suffix('\r').unwrap_or(line);
-        match line.is_empty() {
-            true => Err(unreadable(EMPTY)),
-            false => Ok(Self(line.to_owned())),
-        }
+        Ok(Self(line.to_owned()))
     }
 }
 
@@ -52,19 +59,13 @@ impl Secret {
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
     let other = std::fs::metadata(path).is_ok_and(|about| !about.is_file());
     match other {
-        true => Err(UnreadableFile {
-            path: path.to_owned(),
-            reason: "it is no regular file".to_owned(),
-        }),
+        true => Err(UnreadableFile::new(path, "it is no regular file")),
         false => read_any(path),
     }
 }
 
 fn read_any(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
-    let unreadable = |reason: String| UnreadableFile {
-        path: path.to_owned(),
-        reason,
-    };
+    let unreadable = |reason: String| UnreadableFile::new(path, reason);
     let bytes = read(path).map_err(|error| unreadable(error.to_string()))?;
     match bytes.len() as u64 > MAX_FILE_BYTES {
         true => Err(unreadable(format!("it has over {MAX_FILE_BYTES} bytes"))),
@@ -93,9 +94,11 @@ pub struct UnreadableFile {
 }
 
 impl UnreadableFile {
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.reason == EMPTY
+    fn new(path: &Path, reason: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 }
 

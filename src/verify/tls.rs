@@ -20,15 +20,13 @@ pub(super) fn config(plan: &Plan) -> Result<ClientConfig, String> {
 }
 
 fn roots(plan: &Plan) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
     if let Some(path) = &plan.ca {
-        let wrong = |reason: &str| format!("`{}`: {reason}", path.display());
-        let file = read_file(path).map_err(|error| wrong(&error.reason))?;
-        for certificate in pem::certificates(&file).map_err(|reason| wrong(&reason))? {
-            let added = roots.add(certificate);
-            added.map_err(|error| wrong(&error.to_string()))?;
-        }
-    } else if plan.replicas.iter().any(is_https) {
+        let wrong = |reason: String| format!("`{}`: {reason}", path.display());
+        let file = read_file(path).map_err(|error| wrong(error.reason))?;
+        return pem::authorities(&file).map_err(wrong);
+    }
+    let mut roots = RootCertStore::empty();
+    if plan.replicas.iter().any(is_https) {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     Ok(roots)

@@ -80,11 +80,7 @@ async fn has(jwks: &Arc<Jwks>, kid: &str) -> bool {
 /// Until the fetch that is under way has ended.
 async fn settled(jwks: &Arc<Jwks>) {
     tokio::task::yield_now().await;
-    let _ = jwks
-        .fetching
-        .subscribe()
-        .wait_for(|fetching| !fetching)
-        .await;
+    jwks.settled().await;
 }
 
 #[tokio::test]

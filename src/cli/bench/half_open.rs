@@ -53,7 +53,7 @@ impl Drop for HalfOpen {
     }
 }
 
-/// The head of a request for a stream, up to the line that would end it.
+/// The head of a request, up to the line that would end it.
 fn open(target: &Target) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(target.url.address)?;
     let authority = &target.url.authority;

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// For how long credentials of before are refused, where nothing is said of that.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
@@ -101,10 +101,7 @@ pub(super) async fn subjects(
 }
 
 fn subject((subject, kept): &(Box<str>, Kept)) -> Subject {
-    let text = |time: SystemTime| {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_nanos(since.as_nanos().try_into().unwrap_or(u64::MAX)).to_string()
-    };
+    let text = |time: SystemTime| Timestamp::from(time).to_string();
     Subject {
         subject: subject.to_string(),
         since: text(kept.at),

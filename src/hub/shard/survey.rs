@@ -26,7 +26,7 @@ pub struct Slow {
 }
 
 impl Shards {
-    /// The readers that are furthest behind, that one first; `limit` at most.
+    /// The readers that are furthest behind, of each shard `limit` at most, in no order.
     pub async fn slow(&self, limit: usize) -> Vec<Slow> {
         let asked = self.shards.iter().map(|(desk, _)| {
             let (answer, answered) = oneshot::channel();
@@ -38,8 +38,6 @@ impl Shards {
         for answered in asked {
             slow.extend(answered.await.unwrap_or_default()); // one that has stopped has none
         }
-        slow.sort_by_key(|one| std::cmp::Reverse(one.behind));
-        slow.truncate(limit);
         slow
     }
 }

@@ -8,7 +8,6 @@ use crate::config::{NatsSettings, shown_url};
 use crate::log::LogError;
 use crate::pem;
 use async_nats::rustls::crypto::aws_lc_rs;
-use async_nats::rustls::pki_types::CertificateDer;
 use async_nats::rustls::{ClientConfig, RootCertStore};
 use async_nats::{Auth, AuthError, Client, ConnectOptions, ServerAddr};
 use futures::FutureExt;
@@ -359,24 +358,18 @@ fn tls(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<ClientConfig, 
             _ => Ok(builder.with_no_client_auth()),
         };
     };
-    let chain = certificates("--nats-cert", cert)?;
-    let reason = |error: String| wrong("--nats-key", &format!("`{}`: {error}", key.display()));
-    let file = std::fs::read(key).map_err(|error| reason(error.to_string()))?;
-    let key = pem::private_key(&file).map_err(reason)?;
+    let chain = from_file("--nats-cert", cert, pem::certificates)?;
+    let key = from_file("--nats-key", key, pem::private_key)?;
     builder
         .with_client_auth_cert(chain, key)
         .map_err(|error| wrong("--nats-cert and --nats-key", &error.to_string()))
 }
 
 fn roots(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<RootCertStore, LogError> {
-    let mut roots = RootCertStore::empty();
     if let Some(ca) = &settings.ca {
-        for certificate in certificates("--nats-ca", ca)? {
-            let reason = |error| wrong("--nats-ca", &format!("`{}`: {error}", ca.display()));
-            roots.add(certificate).map_err(reason)?;
-        }
-        return Ok(roots);
+        return from_file("--nats-ca", ca, pem::authorities);
     }
+    let mut roots = RootCertStore::empty();
     // Also without a wish for TLS: the server may demand it.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let wanted = settings.tls || servers.iter().any(ServerAddr::tls_required);
@@ -389,10 +382,15 @@ fn roots(settings: &NatsSettings, servers: &[ServerAddr]) -> Result<RootCertStor
     }
 }
 
-fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, LogError> {
+/// What a setting's file in PEM form holds.
+fn from_file<T>(
+    setting: &str,
+    path: &Path,
+    read: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, LogError> {
     let reason = |error: String| wrong(setting, &format!("`{}`: {error}", path.display()));
     let file = std::fs::read(path).map_err(|error| reason(error.to_string()))?;
-    pem::certificates(&file).map_err(reason)
+    read(&file).map_err(reason)
 }
 
 fn wrong(setting: &str, reason: &str) -> LogError {
