@@ -36,6 +36,7 @@ pub use overlooked::{Overlooked, Skipped};
 pub use revoked::{Revocation, Revoked};
 pub use secret::Secret;
 pub use template::{Template, Unfilled};
+pub(crate) use unauthorized::REVOKED;
 pub use unauthorized::{NotTaken, Unauthorized};
 
 use crate::event::Pattern;

@@ -366,7 +366,7 @@ impl Params {
         let name = name.escape_debug();
         Err(Problem::bad_request(match known {
             [] => format!(
-                "`{name}` is no parameter: there are none here; what a publish says of its event is in headers"
+                "`{name}` is no parameter: there are none here; what a publish says of its event is in headers, and what a WebSocket subscribes to is in its messages"
             ),
             known => {
                 let known = known.join("`, `");

@@ -266,9 +266,9 @@ impl Authenticator {
         issued: Option<SystemTime>,
     ) -> Result<(), Unauthorized> {
         let now = SystemTime::now();
-        match subject.is_some_and(|subject| self.revoked.holds(subject, issued, now)) {
-            true => Err(Unauthorized::Revoked),
-            false => Ok(()),
+        match subject.filter(|subject| self.revoked.holds(subject, issued, now)) {
+            Some(subject) => Err(Unauthorized::Revoked(subject.into())),
+            None => Ok(()),
         }
     }
 }

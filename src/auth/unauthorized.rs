@@ -2,6 +2,10 @@
 
 use super::grants::InvalidClaim;
 use super::jwt::MAX_TOKEN_BYTES;
+use std::sync::Arc;
+
+/// What those are told whose subject was revoked.
+pub(crate) const REVOKED: &str = "the credentials were revoked; with a token that was issued since then, or with an API key once the revocation has ended, this may be done again";
 
 /// Credentials that show nothing of who calls. Says what was wrong, and never quotes them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,11 +59,9 @@ pub enum Unauthorized {
     /// Meant for others.
     #[error("the token's claim `aud` does not name this service (--jwt-audience)")]
     Audience,
-    /// Issued before the subject was revoked.
-    #[error(
-        "the credentials were revoked; with a token that was issued since then, or with an API key once the revocation has ended, this may be done again"
-    )]
-    Revoked,
+    /// Issued before this subject was revoked.
+    #[error("{REVOKED}")]
+    Revoked(Arc<str>),
     /// Its own permissions can't be used.
     #[error("the token can't be used: {0}")]
     Permissions(#[from] InvalidClaim),
@@ -123,8 +125,16 @@ impl Unauthorized {
             Self::Early(_) | Self::Issued(_) => "early",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
-            Self::Revoked => "revoked",
+            Self::Revoked(_) => "revoked",
             Self::Unavailable | Self::UnknownYet => "unavailable",
+        }
+    }
+
+    /// Whose credentials they are, where that was found out.
+    pub fn subject(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Revoked(subject) => Some(subject.clone()),
+            _ => None,
         }
     }
 

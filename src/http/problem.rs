@@ -2,7 +2,7 @@
 
 use super::client;
 use super::refusal::{self, Refusal};
-use crate::auth::{Denied, Unauthorized};
+use crate::auth::{Denied, REVOKED, Unauthorized};
 use crate::clients::Left;
 use crate::event::{InvalidName, InvalidPatterns};
 use crate::log::{AppendError, RequestError};
@@ -105,10 +105,7 @@ impl Problem {
             Closing::Token => "the token has expired; come back with another one",
             Closing::Limit => "as many connections are open as one address or one subject may have",
             // Ended, and not refused.
-            Closing::Revoked => {
-                let detail = Unauthorized::Revoked.to_string();
-                return Self::new(StatusCode::UNAUTHORIZED, detail);
-            }
+            Closing::Revoked => return Self::new(StatusCode::UNAUTHORIZED, REVOKED),
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
@@ -198,7 +195,7 @@ impl From<Denied> for Problem {
             // Who has shown nothing may be someone who may.
             Some(not_taken) => {
                 let missing = Unauthorized::Missing(not_taken);
-                let refusal = Refusal::credentials(missing.label());
+                let refusal = Refusal::credentials(missing.label(), None);
                 (StatusCode::UNAUTHORIZED, refusal)
             }
             None => {
@@ -216,7 +213,7 @@ impl From<Unauthorized> for Problem {
             true => StatusCode::SERVICE_UNAVAILABLE,
             false => StatusCode::UNAUTHORIZED,
         };
-        let refusal = Refusal::credentials(error.label());
+        let refusal = Refusal::credentials(error.label(), error.subject());
         Self::new(status, error.to_string()).refusing(refusal)
     }
 }

@@ -29,26 +29,23 @@ enum What {
 }
 
 impl Refusal {
-    pub(super) fn credentials(reason: &'static str) -> Self {
-        Self::new(What::Credentials, reason)
+    pub(super) fn credentials(reason: &'static str, subject: Option<Arc<str>>) -> Self {
+        Self::new(What::Credentials, reason, subject)
     }
 
     pub(super) fn grant(permission: &'static str, subject: Option<Arc<str>>) -> Self {
-        Self {
-            subject,
-            ..Self::new(What::Grant, permission)
-        }
+        Self::new(What::Grant, permission, subject)
     }
 
     pub(super) fn origin(reason: &'static str) -> Self {
-        Self::new(What::Origin, reason)
+        Self::new(What::Origin, reason, None)
     }
 
-    fn new(what: What, reason: &'static str) -> Self {
+    fn new(what: What, reason: &'static str, subject: Option<Arc<str>>) -> Self {
         Self {
             what,
             reason,
-            subject: None,
+            subject,
         }
     }
 

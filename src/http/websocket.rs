@@ -13,11 +13,11 @@ mod metered;
 mod socket;
 mod subscription;
 
-use super::Service;
 use super::client::Client;
 use super::problem::Problem;
 use super::publish::trace;
 use super::transport;
+use super::{Params, Service};
 use crate::event::Trace;
 use crate::metrics::{Kind, OpenStream, Protocol, Reader, Transport};
 use authority::Authority;
@@ -50,9 +50,10 @@ const LETTERS_OF_NAME: usize = 16;
 pub(super) async fn open(
     State(service): State<Service>,
     client: Client,
+    params: Params,
     request: Request,
 ) -> Response {
-    let accepted = match accept(&request) {
+    let accepted = match accept(&request, &params) {
         Ok(accepted) => accepted,
         Err(refused) => return refused.into_response(),
     };
@@ -109,8 +110,9 @@ impl Refused {
 }
 
 /// Checks a client's handshake (RFC 6455, section 4.2.1).
-fn accept(request: &Request) -> Result<Accepted, Refused> {
+fn accept(request: &Request, params: &Params) -> Result<Accepted, Refused> {
     check(request)?;
+    params.check(&[])?;
     let headers = request.headers();
     let names_protocol = names_protocol(headers)?;
     Ok(Accepted {

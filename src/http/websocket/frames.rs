@@ -7,14 +7,17 @@ const HEAD: usize = 14;
 ///
 /// tungstenite makes room for a whole frame once it has read its head, and keeps that for as long as the connection
 /// lives. So once a large one has come no more is read than it has, and then head after head: the end of a message is
-/// the end of what was read, and the room can be given up.
+/// the end of what was read, and the room can be given up. Until then it is kept beside what was copied out of it.
 #[derive(Debug)]
 pub(super) struct Frames {
     /// What has come of a frame's head.
     head: [u8; HEAD],
     have: usize,
-    /// What is still to come of a frame's bytes.
+    /// How many bytes the frame has that came last or is coming, and how many of them are still to come.
+    length: u64,
     left: u64,
+    /// How many the largest has that was followed by another.
+    kept: u64,
     /// Larger ones are large.
     most: u64,
     /// Whether a large one has come, or its head.
@@ -27,7 +30,9 @@ impl Frames {
         Self {
             head: [0; HEAD],
             have: 0,
+            length: 0,
             left: 0,
+            kept: 0,
             most: most as u64,
             large: false,
         }
@@ -63,9 +68,19 @@ impl Frames {
         self.large && self.left == 0 && self.have == 0
     }
 
+    /// How much room is kept of frames that have come whole, and whose bytes are elsewhere by now: those of a message
+    /// in several frames are put together. Little room is not counted.
+    pub(super) fn kept(&self) -> u64 {
+        match self.kept > self.most {
+            true => self.kept,
+            false => 0,
+        }
+    }
+
     /// The room for large ones was given up.
     pub(super) fn forget(&mut self) {
         self.large = false;
+        (self.length, self.kept) = (0, 0);
     }
 
     /// How long the head is, as far as that can be told.
@@ -91,13 +106,15 @@ impl Frames {
             return;
         }
         let length = &self.head[2..2 + self.length_bytes()];
-        self.left = match length {
+        self.kept = self.kept.max(self.length);
+        self.length = match length {
             [] => u64::from(self.head[1] & 0x7f),
             bytes => bytes
                 .iter()
                 .fold(0, |sum, &byte| sum << 8 | u64::from(byte)),
         };
-        self.large |= self.left > self.most;
+        self.left = self.length;
+        self.large |= self.length > self.most;
         self.have = 0;
     }
 }
@@ -175,6 +192,18 @@ mod tests {
                 assert!(!socket.get_ref().frames.ends_large(), "{length}, {step}");
             }
         }
+    }
+
+    #[test]
+    fn the_room_of_a_large_frame_is_kept_beside_those_that_follow_until_it_is_forgotten() {
+        let mut followed = Frames::new(1000);
+        for (length, kept) in [(900, 0), (5000, 0), (1, 5000), (7000, 5000), (0, 7000)] {
+            followed.follow(&frames(&[length]));
+            assert_eq!(followed.kept(), kept, "{length}");
+        }
+        followed.forget();
+        followed.follow(&frames(&[1, 1]));
+        assert_eq!(followed.kept(), 0);
     }
 
     #[test]

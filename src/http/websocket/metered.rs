@@ -33,6 +33,8 @@ pub(super) struct Metered {
     most: usize,
     /// Whether there was no more to be had.
     used_up: bool,
+    /// Whether the rest is thrown away.
+    discards: bool,
 }
 
 impl Metered {
@@ -48,6 +50,7 @@ impl Metered {
             pending: 0,
             most,
             used_up: false,
+            discards: false,
         }
     }
 
@@ -76,6 +79,11 @@ impl Metered {
         self.frames.forget();
     }
 
+    /// Nobody keeps any more of what is read.
+    pub(super) fn discard(&mut self) {
+        self.discards = true;
+    }
+
     /// A message has come whole.
     pub(super) fn whole(&mut self) {
         self.pending = 0;
@@ -102,12 +110,13 @@ impl Metered {
         if bytes > 0 {
             self.began.get_or_insert_with(Instant::now);
         }
-        let needed = match self.pending {
+        let kept = usize::try_from(self.frames.kept()).unwrap_or(usize::MAX);
+        let needed = match self.pending.saturating_add(kept) {
             0..=FREE => 0,
-            pending => pending.next_multiple_of(STEP),
+            held => held.next_multiple_of(STEP).min(self.most.saturating_mul(2)),
         };
         self.share.resize(needed).map_err(|error| {
-            self.used_up = true;
+            (self.used_up, self.discards) = (true, true);
             io::Error::other(error)
         })
     }
@@ -134,8 +143,8 @@ impl AsyncRead for Metered {
         if read > 0 {
             self.came = Instant::now();
         }
-        Poll::Ready(match self.used_up {
-            true => Ok(()), // the rest is thrown away
+        Poll::Ready(match self.discards {
+            true => Ok(()),
             false => self.count(read),
         })
     }

@@ -201,6 +201,7 @@ impl Socket {
             }
             while let Some(Ok(_)) = self.inner().next().await {}
             let io = self.inner().get_mut();
+            io.discard();
             io.shutdown().await?;
             tokio::io::copy(io, &mut tokio::io::sink()).await?;
             Ok::<_, tokio_tungstenite::tungstenite::Error>(())

@@ -1,6 +1,6 @@
 //! Who is refused is told why, and so is the operator.
 
-use super::{AUDIENCE, SECRET, bearer, below_a, guarded, right, signed, token};
+use super::{AUDIENCE, SECRET, api_key, bearer, below_a, guarded, right, signed, token};
 use crate::call::{get, post};
 use crate::program::Program;
 use crate::websocket::Client as Socket;
@@ -148,6 +148,27 @@ async fn the_operator_is_told_of_each_refusal_in_one_line_without_what_was_shown
     ] {
         check(&metrics, &[expected]);
     }
+}
+
+#[tokio::test]
+async fn the_operator_is_told_whose_credentials_were_revoked() {
+    let (key, record) = api_key("operator", "admin");
+    let arguments = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
+    let (mut program, address) =
+        talkative(&[&arguments[..], &["--api-key", &record]].concat()).await;
+    let (client, url) = (Client::new(), format!("http://{address}"));
+    let revoke = client.delete(format!("{url}/admin/subjects/ann"));
+    assert_eq!(
+        status(revoke.header("Authorization", bearer(&key))).await,
+        200
+    );
+    let read = client.get(format!("{url}/feeds/a"));
+    assert_eq!(
+        status(read.header("Authorization", bearer(&right()))).await,
+        401
+    );
+    let line = told(&mut program).await;
+    check(&line, &["reason=\"revoked\"", "subject=\"ann\""]);
 }
 
 #[tokio::test]

@@ -80,15 +80,20 @@ fn no_handshakes() -> Vec<Case> {
 /// What is one, and wrong.
 fn wrong_handshakes() -> Vec<Case> {
     let whole = format!("{UPGRADE}{KEY}{VERSION}");
-    [
+    let fields = [
         whole.replace(KEY, ""),
         whole.replace(KEY, "Sec-WebSocket-Key: short\r\n"),
         format!("{whole}{KEY}"),
         format!("{whole}Sec-WebSocket-Protocol: chat\r\n"),
         format!("{whole}Content-Length: 5\r\n"),
     ]
-    .map(|fields| ("GET /ws HTTP/1.1", fields, "400 Bad Request", ""))
-    .to_vec()
+    .map(|fields| ("GET /ws HTTP/1.1", fields));
+    // What is subscribed to is said in messages.
+    let lines = ["GET /ws?feed=a HTTP/1.1", "GET /ws?access_token=a HTTP/1.1"];
+    let lines = lines.map(|line| (line, whole.clone()));
+    let all = fields.into_iter().chain(lines);
+    all.map(|(line, fields)| (line, fields, "400 Bad Request", ""))
+        .collect()
 }
 
 #[tokio::test]
