@@ -170,11 +170,12 @@ async fn read(
     }
 }
 
-/// A shell in a folder, with this environment alone.
+/// A shell in a folder, with this environment alone. Ctrl-C ends what it runs also where these tests run in the background
+/// of a script, which has all that it starts ignore it.
 pub(super) fn shell(folder: &Path, environment: &[(String, String)]) -> Command {
-    let mut shell = Command::new("/bin/sh");
+    let mut shell = Command::new("/usr/bin/env");
     shell
-        .arg("-c")
+        .args(["--default-signal=INT", "/bin/sh", "-c"])
         .current_dir(folder)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
