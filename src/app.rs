@@ -169,6 +169,7 @@ impl App {
             // An error is that it was: its listener is closed then.
             let _ = serving.await;
         }
+        tracing::info!("stopped");
     }
 }
 

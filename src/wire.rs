@@ -4,12 +4,14 @@ mod chunk;
 mod envelope;
 mod json;
 mod lines;
+mod problem;
 mod sse;
 mod stream;
 
 pub use chunk::{Chunk, LAST_CHUNK};
 pub use envelope::{data_members, head, is_json};
 pub use json::check_json;
+pub(crate) use problem::detail;
 pub(crate) use stream::{Block, Parser};
 
 use crate::event::{Data, Event, Position};

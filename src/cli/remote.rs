@@ -8,7 +8,6 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Response, Url};
-use serde::Deserialize;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -69,13 +68,6 @@ pub(super) struct Trust {
     /// trusts.
     #[arg(long = "ca", env = "TIDINGS_CA", value_name = "FILE")]
     pub(super) trusted: Option<PathBuf>,
-}
-
-/// What is read of an RFC 9457 problem, or of what `/readyz` answers.
-#[derive(Deserialize)]
-struct Problem {
-    #[serde(alias = "reason")]
-    detail: String,
 }
 
 impl Credential {
@@ -242,8 +234,7 @@ async fn detail(mut response: Response) -> Option<String> {
     {
         body.extend_from_slice(&chunk);
     }
-    let problem: Problem = serde_json::from_slice(&body).ok()?;
-    Some(problem.detail)
+    crate::wire::detail(&body)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use super::checker::Heard;
 use super::connection::{self, Connection};
 use super::form::{Form, Reading, Told};
 use super::plan::Interest;
-use super::shared::{Account, Phase, Shared, count};
+use super::shared::{Account, Phase, Shared, count, refusal};
 use anyhow::{Context, bail, ensure};
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use reqwest::Url;
 use std::pin::Pin;
@@ -29,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SLOW_PAUSE: Duration = Duration::from_millis(500);
 /// How often a reader goes elsewhere when it comes back, where it can.
 const MOVES: f64 = 0.9;
+/// What is read at most of why it does not, in bytes.
+const MAX_PROBLEM_BYTES: usize = 64 << 10;
 /// Where a server says why it serves nobody now.
 const REFUSED: &str = "tidings-refused";
 
@@ -137,13 +139,12 @@ impl Reader {
             let mut connection = self.connect().await?;
             let (url, headers) = (self.url(form)?, self.headers(form));
             let response = connection.ask(&url, headers).await?;
-            anyhow::Ok((connection, response))
+            anyhow::Ok((connection, checked(response, form).await?))
         };
         let Ok(asked) = timeout(CONNECT, asking).await else {
             bail!("no answer within {CONNECT:?}");
         };
         let (_connection, response) = asked?;
-        check(&response, form)?;
         if let Some(reason) = response.headers().get(REFUSED) {
             let reason = reason.to_str().unwrap_or_default().to_owned();
             self.read(response, form, std::pin::pin!(std::future::pending()))
@@ -264,8 +265,8 @@ impl Reader {
     }
 }
 
-/// Whether it is an answer in this form.
-fn check(response: &Response<Incoming>, form: Form) -> anyhow::Result<()> {
+/// An answer, where it is one in this form.
+async fn checked(response: Response<Incoming>, form: Form) -> anyhow::Result<Response<Incoming>> {
     let text = |name| {
         let value: Option<&HeaderValue> = response.headers().get(name);
         value
@@ -277,13 +278,17 @@ fn check(response: &Response<Incoming>, form: Form) -> anyhow::Result<()> {
         status == StatusCode::OK || why.is_empty(),
         "told to come back: {why}"
     );
-    ensure!(status == StatusCode::OK, "answered with {status}");
+    if status != StatusCode::OK {
+        let body = Limited::new(response.into_body(), MAX_PROBLEM_BYTES).collect();
+        let body = body.await.map(|body| body.to_bytes()).unwrap_or_default();
+        bail!("answered with {}", refusal(status, &body));
+    }
     let (media, expected) = (text(header::CONTENT_TYPE.as_str()), form.media());
     ensure!(
         media.starts_with(expected),
         "answered with {media:?} for {expected}; is it a Tidings server?"
     );
-    Ok(())
+    Ok(response)
 }
 
 /// Pauses, but not beyond the beginning of the end.

@@ -3,6 +3,8 @@
 use super::checker::Checker;
 use super::ledger::Ledger;
 use super::plan::{Layout, Plan};
+use crate::wire;
+use http::StatusCode;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -167,4 +169,12 @@ impl Counts {
 /// Counts one more.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
+}
+
+/// How an answer that was none wanted is told: with the detail of its problem, where it has one.
+pub(super) fn refusal(status: StatusCode, body: &[u8]) -> String {
+    match wire::detail(body) {
+        Some(detail) => format!("{status}: {}", detail.escape_debug()),
+        None => status.to_string(),
+    }
 }

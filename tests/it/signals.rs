@@ -164,7 +164,9 @@ async fn a_publish_under_way_is_finished_before_the_end() {
     let receipt: serde_json::Value = serde_json::from_str(&body).unwrap();
     let id: Position = receipt["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(id.sequence(), 1);
-    assert_eq!(server.end().await.code(), Some(0));
+    let ended = server.end().await;
+    assert_eq!(ended.code(), Some(0));
+    assert!(ended.err.ends_with("stopped\n"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod lying_proxy;
 
+use crate::auth::guarded;
 use crate::nats_server::{NatsServer, Version};
 use crate::program::{Ended, Program};
 use crate::replica::{Replica, within};
@@ -178,6 +179,29 @@ async fn readers_that_can_not_connect_are_told_of() {
         report.to_string().contains("Connection refused"),
         "{report}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_readers_and_publishers_are_refused_is_told() {
+    let replica = guarded(&["--anonymous-publish=>"]).await;
+    for form in ["sse", "poll"] {
+        let url = replica.url("/");
+        let arguments = [
+            "verify",
+            "--url",
+            &url,
+            "--readers=1",
+            "--events=1",
+            "--settle=0",
+        ];
+        let ended = Program::run(&[&arguments[..], &["--form", form]].concat(), b"").await;
+        assert!(
+            ended
+                .out
+                .contains("answered with 401 Unauthorized: reading `verify."),
+            "{ended:?}"
+        );
+    }
 }
 
 /// Runs the program through a proxy that lies.

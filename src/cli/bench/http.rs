@@ -1,8 +1,8 @@
 //! As much of HTTP/1.1 as a client needs that is to cost nearly nothing.
 
 use crate::cli::printable;
+use crate::wire;
 use anyhow::{bail, ensure};
-use serde::Deserialize;
 use std::ops::Range;
 
 /// Header lines that an answer may have.
@@ -15,12 +15,6 @@ pub(super) struct Head {
     /// How long it is, in bytes.
     pub(super) length: usize,
     body: Body,
-}
-
-/// What is read of a problem.
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +60,8 @@ impl Head {
 
 /// What an answer that was none wanted says: the detail of a problem (RFC 9457), or else all of its body.
 pub(super) fn detail(body: &[u8]) -> String {
-    let detail = serde_json::from_slice::<Problem>(body).map(|problem| problem.detail);
-    let text = detail.unwrap_or_else(|_| String::from_utf8_lossy(body).trim().to_owned());
+    let all = || String::from_utf8_lossy(body).trim().to_owned();
+    let text = wire::detail(body).unwrap_or_else(all);
     printable(&text).into_owned()
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Failure, Receipt, Sending};
 use crate::event::Position;
-use crate::verify::shared::Shared;
+use crate::verify::shared::{Shared, refusal};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Url};
 use serde::Deserialize;
@@ -71,7 +71,7 @@ impl Door {
         let response = request.send().await.map_err(again)?;
         let status = response.status();
         let body = response.bytes().await.map_err(again)?;
-        let reason = || format!("a publish was answered with {status}");
+        let reason = || format!("a publish was answered with {}", refusal(status, &body));
         match status {
             StatusCode::OK | StatusCode::CREATED => {}
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {

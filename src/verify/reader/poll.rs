@@ -1,6 +1,6 @@
 //! A reader that polls, and waits for some of its pages.
 
-use super::{CONNECT, Left, Reader, check, linger};
+use super::{CONNECT, Left, Reader, checked, linger};
 use crate::verify::connection::Connection;
 use crate::verify::form::{Form, Reading, Told};
 use crate::verify::shared::Phase;
@@ -92,7 +92,7 @@ impl Reader {
             let tag = Some(tag);
             return Ok(Page { told, tag });
         }
-        check(&response, Form::Poll)?;
+        let response = checked(response, Form::Poll).await?;
         let tag = response.headers().get(header::ETAG).cloned();
         let mut reading = Reading::new(Form::Poll);
         let body = response.into_body().collect().await?.to_bytes();
