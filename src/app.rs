@@ -16,7 +16,7 @@ use crate::hub::{End, Hub, Shards};
 use crate::metrics::Connections;
 use crate::revoke::Revoker;
 use crate::wire::Closing;
-use access::access;
+use access::{access, admin_access};
 use axum::Router;
 use parking_lot::RwLock;
 use parts::{budgets, check_data, scheme};
@@ -176,6 +176,7 @@ impl App {
 /// Refuses settings that contradict each other. Begins to fetch an issuer's keys, for which it needs a tokio runtime.
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     let access = access(settings, settings.listen.listen)?;
+    admin_access(settings, settings.admin.admin_listen, &access)?;
     Authenticator::new(&settings.auth, &access)?;
     budgets(settings)?;
     check_data(&settings.data, settings.limits.max_event_bytes)

@@ -41,7 +41,7 @@ pub(crate) use stall::{Stall, Watch};
 pub(crate) use tls::{Certificate, Tls, TlsError};
 pub(crate) use websocket::max_message;
 
-use crate::auth::{Access, NotTaken};
+use crate::auth::{Access, Caller, NotTaken, Unauthorized};
 use crate::clients::{Proxies, Rates, Seats};
 use crate::config::{StreamSettings, WebSocketSettings};
 use crate::hub::{Hub, Shards};
@@ -188,6 +188,12 @@ impl Service {
         }
     }
 
+    /// Whether a caller whom a request has shown would be let in still: that may have taken its time.
+    fn still(&self, caller: &Caller) -> Result<(), Unauthorized> {
+        let now = self.renewing.read().clone();
+        self.credentials.still(&now, caller)
+    }
+
     /// Whether the console page is served.
     fn shows_console(&self) -> bool {
         self.console && self.part != Part::Clients
@@ -248,7 +254,8 @@ async fn count(State(requests): State<Requests>, request: Request, next: Next) -
     let method = request.method().clone();
     let route: Option<MatchedPath> = request.extensions().get().cloned();
     let response = next.run(request).await;
-    let route = route.as_ref().map(MatchedPath::as_str);
+    let route = response.extensions().get().or(route.as_ref());
+    let route = route.map(MatchedPath::as_str);
     let request = metrics::Request::new(route, &method, response.status());
     requests.get_or_create(&request).inc();
     response
@@ -345,35 +352,43 @@ impl Params {
     /// Refuses a name that is none of these: one that is misspelt would be missed silently. `_` is let pass,
     /// which libraries add to get past caches.
     fn check(&self, known: &[&str]) -> Result<(), Problem> {
+        let is_known = |name: &str| name == "_" || known.contains(&name);
+        match self.0.iter().find(|(name, _)| !is_known(name)) {
+            Some((name, _)) => Err(unknown(name, known)),
+            None => self.check_once(),
+        }
+    }
+
+    /// Refuses what is there twice. Where all names are known that is found after a few.
+    fn check_once(&self) -> Result<(), Problem> {
         let mut names = self.0.iter().map(|(name, _)| name).enumerate();
         let twice = names.find(|(at, name)| {
             let mut earlier = self.0[..*at].iter().map(|(name, _)| name);
             *name != "feed" && earlier.any(|one| one == *name)
         });
-        if let Some((_, name)) = twice {
-            let name = name.escape_debug();
-            return Err(Problem::bad_request(format!(
+        match twice {
+            None => Ok(()),
+            Some((_, name)) => Err(Problem::bad_request(format!(
                 "`{name}` is there twice; only `feed` may be"
-            )));
+            ))),
         }
-        let is_known = |name: &str| name == "_" || known.contains(&name);
-        let Some((name, _)) = self.0.iter().find(|(name, _)| !is_known(name)) else {
-            return Ok(());
-        };
-        if name == ACCESS_TOKEN {
-            return Err(Problem::bad_request(NotTaken::Url.to_string()));
-        }
-        let name = name.escape_debug();
-        Err(Problem::bad_request(match known {
-            [] => format!(
-                "`{name}` is no parameter: there are none here; what a publish says of its event is in headers, and what a WebSocket subscribes to is in its messages"
-            ),
-            known => {
-                let known = known.join("`, `");
-                format!("`{name}` is no parameter; there are `{known}`")
-            }
-        }))
     }
+}
+
+fn unknown(name: &str, known: &[&str]) -> Problem {
+    if name == ACCESS_TOKEN {
+        return Problem::bad_request(NotTaken::Url.to_string());
+    }
+    let name = name.escape_debug();
+    Problem::bad_request(match known {
+        [] => format!(
+            "`{name}` is no parameter: there are none here; what a publish says of its event is in headers, and what a WebSocket subscribes to is in its messages"
+        ),
+        known => {
+            let known = known.join("`, `");
+            format!("`{name}` is no parameter; there are `{known}`")
+        }
+    })
 }
 
 /// The feed or pattern that the path names.

@@ -129,7 +129,13 @@ impl Revoker {
     /// Does it on this replica.
     pub fn here(&self, order: &Order) -> Done {
         // Before their connections end: who comes back at once is refused.
-        let refused = self.revoked.add(&order.subject, order.revocation());
+        let refused = match order.seconds {
+            0 => {
+                self.revoked.remove(&order.subject);
+                Ok(())
+            }
+            _ => self.revoked.add(&order.subject, order.revocation()),
+        };
         let ended = self.end(&order.subject);
         order.log(ended);
         Done {

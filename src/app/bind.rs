@@ -164,7 +164,8 @@ impl Parts {
         let server = Server::bind(address, places, door.clone(), bound, tls.clone())
             .map_err(|error| StartError::Listen { address, error })?;
         let admin = settings.admin.admin_listen;
-        let admin = admin_server(admin, door.clone(), bounds, tls.clone())?;
+        let door = self.clients.operators.clone();
+        let admin = admin_server(admin, door, bounds, tls.clone())?;
         Ok((server, admin))
     }
 

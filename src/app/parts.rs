@@ -20,6 +20,8 @@ const ENVELOPE: usize = 16 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     pub(super) door: Door,
+    /// That of the listener for operators, who have connections of their own.
+    pub(super) operators: Door,
     pub(super) seats: Seats,
     pub(super) publish_rates: Rates,
     pub(super) message_rates: Rates,
@@ -29,11 +31,14 @@ impl Clients {
     pub(super) fn new(settings: &ClientSettings) -> Self {
         let limits = seat_limits(settings);
         let proxies = Proxies::new(settings.trusted_proxies.clone(), settings.forwarded_header);
+        let proxies = Arc::new(proxies);
+        let door = || Door {
+            seats: Seats::new(limits),
+            proxies: proxies.clone(),
+        };
         Self {
-            door: Door {
-                seats: Seats::new(limits),
-                proxies: Arc::new(proxies),
-            },
+            door: door(),
+            operators: door(),
             seats: Seats::new(limits),
             publish_rates: Rates::new(settings.publish_rate, settings.publish_burst),
             message_rates: Rates::new(settings.message_rate, settings.message_burst),
@@ -44,6 +49,7 @@ impl Clients {
     pub(super) fn set(&self, settings: &ClientSettings) {
         let limits = seat_limits(settings);
         self.door.seats.set(limits);
+        self.operators.seats.set(limits);
         self.seats.set(limits);
         let rates = &self.publish_rates;
         rates.set(settings.publish_rate, settings.publish_burst);

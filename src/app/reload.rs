@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The options that can change while a replica runs. What the files of keys among them hold is read again too.
-pub const RELOADABLE: [&str; 31] = [
+pub const RELOADABLE: [&str; 32] = [
     "allow-origin",
+    "anonymous-admin",
     "anonymous-publish",
     "anonymous-request",
     "anonymous-subscribe",

@@ -44,6 +44,11 @@ impl Revoked {
         Ok(())
     }
 
+    /// Forgets what was remembered of a subject.
+    pub fn remove(&self, subject: &str) {
+        self.0.lock().remove(subject);
+    }
+
     /// Whether credentials of a subject are taken no more that were issued then, or nobody knows when.
     pub fn holds(&self, subject: &str, issued: Option<SystemTime>, now: SystemTime) -> bool {
         let known = self.0.lock().get(subject).copied();
@@ -122,5 +127,7 @@ mod tests {
         }
         assert_eq!(revoked.add("bob", lasting), Err(TooMany));
         assert_eq!(revoked.add("ann", over), Ok(()));
+        revoked.remove("ann");
+        assert_eq!(revoked.add("bob", lasting), Ok(()));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::problem::Problem;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
@@ -15,6 +16,7 @@ pub(super) fn below(base: &Arc<str>, routes: Router) -> Router {
         return routes;
     }
     let base = base.clone();
+    let routes = routes.layer(from_fn(name_route));
     Router::new().fallback(async move |request: Request| pass_on(&base, routes, request).await)
 }
 
@@ -36,6 +38,15 @@ async fn pass_on(base: &str, routes: Router, mut request: Request) -> Response {
         )
         .into_response(),
     }
+}
+
+/// Leaves in an answer by which route it is: what is around these routes has not seen that in the request.
+async fn name_route(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
 }
 
 /// The same without the base.

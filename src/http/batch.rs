@@ -186,8 +186,7 @@ impl Batch {
 
     async fn published(&self, line: &Bytes) -> Result<Published, Problem> {
         // A batch may take long, and what its client has shown may hold no more.
-        let now = self.service.renewing.read().clone();
-        self.service.credentials.still(&now, &self.caller)?;
+        self.service.still(&self.caller)?;
         take_publish(&self.service, self.account.as_ref())?;
         let line = Members::parse(line, WHAT).and_then(Line::read)?;
         let (mut message, key) = line.message(WHAT)?;

@@ -50,10 +50,12 @@ impl Client {
         let values = headers.get_all(proxies.header()).iter();
         let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
         let origin = proxies.client(peer.ip(), values);
+        // Who comes from this machine, a proxy of this machine alone can say; and of whomever it has said what can't be
+        // read, he does not.
+        let may_be_here = origin.is_told && peer.ip().to_canonical().is_loopback();
         Self {
-            address: match origin.is_told {
+            address: match may_be_here {
                 true => Address::of(origin.address),
-                // Whoever a proxy of this machine has said that can't be read, he is not on this machine.
                 false => Some(Address::of_proxy(origin.address)),
             },
             peer: Some(peer),
@@ -63,8 +65,7 @@ impl Client {
     /// A seat for a stream or a poll.
     pub(super) fn seat(self, service: &Service, caller: &Caller) -> Result<Seat, NoSeat> {
         let seat = service.seats.take(self.address, caller.subject())?;
-        let now = service.renewing.read().clone();
-        service.credentials.still(&now, caller)?;
+        service.still(caller)?;
         Ok(seat)
     }
 

@@ -125,7 +125,8 @@ impl Found {
             seat: held.seat,
             open,
         };
-        let deadline = Instant::now() + page.wait;
+        // Of the time that a request may take, as much is left for what is found.
+        let deadline = Instant::now() + page.wait.min(service.request_timeout.mul_f64(0.8));
         let deadline = held.term.map_or(deadline, |term| term.ends.min(deadline));
         let gathered = async {
             found.catch_up(&mut reader, service.hub.head()).await?;
@@ -179,7 +180,9 @@ impl Found {
                     self.next = reader.position().to_string();
                     return Ok(());
                 }
-                Err(_) if reader.position() == before => return Err(Closing::Unavailable),
+                Err(_) if self.events.len() == 0 && reader.position() == before => {
+                    return Err(Closing::Unavailable);
+                }
                 Err(_) => {
                     self.next = reader.position().to_string();
                     return Ok(());

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 /// After how many seconds a client may try again what can't be done now.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+const RETRY_AFTER: u64 = 2;
 
 /// The longest detail that is told, in bytes.
 const MAX_DETAIL_BYTES: usize = 1024;
@@ -26,7 +26,7 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// Whether the request's body was left unread, and its connection is of no more use.
     pub(crate) close: bool,
-    /// When the client may try again, in seconds, where that is known.
+    /// When the client may try again, in seconds, where more is known of that than the status says.
     pub(crate) retry_after: Option<u64>,
     /// What it has left of its rate.
     pub(crate) left: Option<Left>,
@@ -124,12 +124,22 @@ impl Problem {
         Self::new(status, detail).closing()
     }
 
+    fn retry_after(&self) -> Option<u64> {
+        let is_passing = matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+                | StatusCode::INSUFFICIENT_STORAGE
+        );
+        self.retry_after.or(is_passing.then_some(RETRY_AFTER))
+    }
+
     pub(crate) fn json(&self) -> String {
         let body = Body {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
-            retry_after: self.retry_after,
+            retry_after: self.retry_after(),
         };
         serde_json::to_string(&body).expect("strings and numbers are JSON")
     }
@@ -165,19 +175,10 @@ impl IntoResponse for Problem {
         if let Some(left) = self.left {
             client::tell(response.headers_mut(), left);
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.retry_after() {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
-        } else if matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT
-                | StatusCode::INSUFFICIENT_STORAGE
-        ) {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         response
     }

@@ -83,9 +83,9 @@ impl Stream {
             return Some(opening);
         }
         let silence = Instant::now() + self.settings.heartbeat();
-        let rest = self.rest.take();
+        // What is left stays where it is until it is its turn: what comes due goes before it.
         let heard = async {
-            match rest {
+            match self.rest.take() {
                 Some(rest) => rest,
                 None => (self.reader.next().await, 0),
             }

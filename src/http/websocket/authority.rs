@@ -132,10 +132,13 @@ impl Authority {
                 "the token is of another subject than the one before: open another connection for it",
             ));
         }
-        if self.of_subject.subject() != caller.subject() {
-            self.of_subject = service.seats.take(None, caller.subject())?;
-        }
+        let is_new = self.of_subject.subject() != caller.subject();
+        let seat = is_new.then(|| service.seats.take(None, caller.subject()));
+        let seat = seat.transpose()?;
         credentials.still(&service.renewing.read(), &caller)?;
+        if let Some(seat) = seat {
+            self.of_subject = seat;
+        }
         self.who = Known::new(caller);
         Ok(())
     }

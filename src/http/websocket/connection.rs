@@ -158,7 +158,7 @@ impl Connection {
                 turn = self.authority.turn() => self.take_turn(turn).await?,
                 _ = pings.tick() => self.socket.ping().await?,
                 () = sleep_until(silent_at), if listens => self.last_look().await?,
-                () = sleep_until(due.unwrap_or(silent_at)), if listens && due.is_some() => self.check_due()?,
+                () = sleep_until(due.unwrap_or(silent_at)), if listens && due.is_some() => self.check_due().await?,
             }
             if !listens {
                 self.heard = Instant::now();
@@ -178,7 +178,11 @@ impl Connection {
         Some(self.socket.began()? + self.service.body_timeout)
     }
 
-    fn check_due(&self) -> Result<(), Ended> {
+    /// A message that has come whole while there was no time to listen is not late.
+    async fn check_due(&mut self) -> Result<(), Ended> {
+        if let Some(incoming) = self.socket.next().now_or_never() {
+            return self.hear(incoming?).await;
+        }
         match self.message_due() {
             Some(due) if due <= Instant::now() => Err(Ended::policy(format!(
                 "a message was not sent within {} s, as long as it may take",
