@@ -82,7 +82,6 @@ pub(crate) struct Service {
     pub(crate) websockets: WebSocketSettings,
     pub(crate) websocket_counters: WebSocketCounters,
     pub(crate) ending: Ending,
-    pub(crate) watch: Watch,
     /// How far the streams are that no shard serves.
     pub(crate) paces: Paces,
     pub(crate) metrics: Arc<crate::metrics::Metrics>,

@@ -158,6 +158,7 @@ impl Parts {
             max_head: settings.limits.max_head_bytes,
             max_http2_streams: settings.limits.max_http2_streams,
             stall: stall(settings, &self.counts),
+            watch: self.watch.clone(),
         };
         let (door, tls) = (&self.clients.door, &self.tls);
         let (places, bound) = (self.connections.clone(), bounds.clone());
@@ -219,7 +220,6 @@ impl Parts {
             websockets: settings.websockets,
             websocket_counters: self.counts.websockets.clone(),
             ending,
-            watch: self.watch.clone(),
             paces: Paces::default(),
             metrics: Arc::new(self.metrics()),
             proxies: clients.door.proxies.clone(),

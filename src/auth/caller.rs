@@ -190,6 +190,17 @@ impl Caller {
         }
     }
 
+    /// Whether he may publish to any feed at all.
+    pub fn publish_anything(&self) -> Result<(), Denied> {
+        match self.may(|grants| !grants.publish.is_empty()) {
+            true => Ok(()),
+            false => {
+                let everyone = self.everyone(|all| &all.publish, |_| true);
+                Err(self.denied(Deed::Publish, ">", everyone))
+            }
+        }
+    }
+
     /// Whether he may request this.
     pub fn request(&self, name: &Feed) -> Result<(), Denied> {
         match self.may(|grants| grants.may_request(name)) {

@@ -41,6 +41,8 @@ pub(super) async fn many(
     body: Body,
 ) -> Result<Response, Problem> {
     params.check(&[])?;
+    // Who may publish nothing has no body read, which would take of what all bodies may hold.
+    caller.publish_anything()?;
     let content_type = text(&headers, "content-type")?.unwrap_or_default();
     if !content_type
         .split(';')

@@ -1,12 +1,6 @@
 //! Connections over HTTP/2 over which nothing is asked for: hyper has no limit of its own for these, and they would stay
 //! for as long as their clients answer pings.
 
-use axum::body::Body;
-use axum::response::Response;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -15,7 +9,7 @@ use tokio::time::timeout;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Idle(watch::Sender<usize>);
 
-/// A request under way, until its answer is sent or given up.
+/// A request under way, until its answer is sent, given up, or left by a client that takes nothing of it.
 #[derive(Debug)]
 pub(super) struct Busy(Idle);
 
@@ -47,40 +41,8 @@ impl Idle {
     }
 }
 
-impl Busy {
-    /// The same answer, with which this lasts.
-    pub(super) fn until_sent(self, response: Response) -> Response {
-        response.map(|body| Body::new(Sent { body, _busy: self }))
-    }
-}
-
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.0.send_modify(|count| *count -= 1);
-    }
-}
-
-struct Sent {
-    body: Body,
-    _busy: Busy,
-}
-
-impl http_body::Body for Sent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -5,13 +5,11 @@ use crate::hub::Place;
 use crate::metrics::{ANSWERED, OpenStream};
 use crate::publish::{Share, UsedUp};
 use bytes::{Bytes, BytesMut};
-use futures::stream::{self, StreamExt};
 use http_body::{Frame, SizeHint};
-use http_body_util::StreamBody;
 use std::convert::Infallible;
 use std::iter::Peekable;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::vec;
 
 /// What an event takes in a page beside its bytes: those of itself and of the comma after it.
@@ -29,18 +27,13 @@ pub(super) struct Events {
 
 /// A page piece by piece, with its place among the readers for as long as any of it is there.
 pub(super) struct Pieces {
-    left: Peekable<vec::IntoIter<Bytes>>,
-    bytes: u64,
+    pieces: Peekable<vec::IntoIter<Bytes>>,
+    /// How many bytes are still to come.
+    left: u64,
     _share: Share,
     _place: Place,
     _seat: Seat,
     open: OpenStream,
-}
-
-/// A body of which it is known how many bytes are to come.
-struct Counted<B> {
-    body: B,
-    left: u64,
 }
 
 impl Events {
@@ -99,8 +92,8 @@ impl Events {
         let bytes = all.iter().map(|piece| piece.len() as u64).sum();
         open.delivered(events, bytes);
         Pieces {
-            bytes,
-            left: all.into_iter().peekable(),
+            pieces: all.into_iter().peekable(),
+            left: bytes,
             _share: self.share,
             _place: place,
             _seat: seat,
@@ -116,14 +109,14 @@ impl Iterator for Pieces {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let first = self.left.next()?;
+        let first = self.pieces.next()?;
         let mut bytes = first.len();
         if bytes >= JOINED {
             self.taken();
             return Some(first);
         }
         let mut joined = BytesMut::from(first);
-        while let Some(piece) = self.left.next_if(|piece| bytes + piece.len() <= JOINED) {
+        while let Some(piece) = self.pieces.next_if(|piece| bytes + piece.len() <= JOINED) {
             bytes += piece.len();
             joined.extend_from_slice(&piece);
         }
@@ -135,41 +128,23 @@ impl Iterator for Pieces {
 impl Pieces {
     /// Notes that the client takes what there was, where that was all.
     fn taken(&mut self) {
-        if self.left.peek().is_none() {
+        if self.pieces.peek().is_none() {
             self.open.ends(ANSWERED);
-        }
-    }
-
-    /// It as a body; through `watched` where that looks after it.
-    pub(super) fn into_body(self, watch: Option<&super::Watch>) -> axum::body::Body {
-        let (left, fate) = (self.bytes, self.open.fate());
-        let pieces = stream::iter(self);
-        match watch {
-            Some(watch) => axum::body::Body::new(Counted {
-                body: watch.body(pieces, fate),
-                left,
-            }),
-            None => axum::body::Body::new(Counted {
-                body: StreamBody::new(pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece)))),
-                left,
-            }),
         }
     }
 }
 
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Counted<B> {
+impl http_body::Body for Pieces {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            self.left -= frame.data_ref().map_or(0, |data| data.len() as u64);
-        }
-        Poll::Ready(frame)
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.next();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

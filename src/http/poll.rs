@@ -1,5 +1,6 @@
 //! `Accept: application/json`: what there is, at once or as soon as there is something.
 
+use super::Service;
 use super::asked::{Asked, Page};
 use super::negotiate::Media;
 use super::page::Events;
@@ -7,12 +8,12 @@ use super::problem::Problem;
 use super::stream::ended;
 use super::subscribe::{Held, Way, closing, refused};
 use super::validator::Tag;
-use super::{Service, Watch};
 use crate::clients::Seat;
 use crate::hub::{Joined, Notices, Place, Reader, Signal};
 use crate::metrics::{ANSWERED, OpenStream, Transport};
 use crate::publish::UsedUp;
 use crate::wire::{Closing, Form};
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -50,10 +51,9 @@ pub(super) async fn answer(
         Ok(found) => found,
         Err(reason) => return Ok(refuse(reason)),
     };
-    let watch = way.watch(service);
     let mut response = match page.wait.is_zero() {
-        true => found.tagged(headers, watch),
-        false => found.into_response(watch),
+        true => found.tagged(headers),
+        false => found.into_response(),
     };
     if service.credentials.are_taken() {
         keep_private(response.headers_mut(), "private, no-cache");
@@ -217,7 +217,7 @@ impl Found {
 
     /// The same, or 304 if the client has these events already, with a tag of the events alone: where nothing
     /// new has come, only the position has moved.
-    fn tagged(self, headers: &HeaderMap, watch: Option<&Watch>) -> Response {
+    fn tagged(self, headers: &HeaderMap) -> Response {
         let tag = Tag::of(self.events.parts());
         let mut response = match tag.is_known(headers) {
             true => {
@@ -225,19 +225,19 @@ impl Found {
                 open.ends(ANSWERED);
                 (StatusCode::NOT_MODIFIED, headers_of(&next)).into_response()
             }
-            false => self.into_response(watch),
+            false => self.into_response(),
         };
         response.headers_mut().insert(header::ETAG, tag.header());
         response
     }
 
-    fn into_response(self, watch: Option<&Watch>) -> Response {
+    fn into_response(self) -> Response {
         let kind = [(header::CONTENT_TYPE, Media::Json.as_str())];
         let body = self
             .events
             .into_pieces(&self.next, self.place, self.seat, self.open);
         let head = (headers_of(&self.next), kind);
-        let mut response = (head, body.into_body(watch)).into_response();
+        let mut response = (head, Body::new(body)).into_response();
         if self.ends {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);

@@ -4,7 +4,7 @@ use super::handoff::{Slot, Socket};
 use super::idle::Idle;
 use super::no_tls;
 use super::problem::Problem;
-use super::stall::Stall;
+use super::stall::{Stall, Watch};
 use super::tls::{Accepted, Tls};
 use super::transport::Transport;
 use crate::clients::{Address, Full, Permit, Proxies, Seat, Seats};
@@ -90,6 +90,8 @@ pub(crate) struct Bounds {
     pub(crate) max_http2_streams: u32,
     /// How long a client may take nothing of what it is sent.
     pub(crate) stall: Stall,
+    /// Looks for those over HTTP/2.
+    pub(crate) watch: Watch,
 }
 
 /// How many connections one address may have. Those of trusted proxies are for many.
@@ -293,6 +295,7 @@ impl Serving {
             slot,
             cut: cut.clone(),
             idle: idle.clone(),
+            watch: self.bounds.watch.clone(),
         };
         let connection = self
             .builder
@@ -350,6 +353,7 @@ struct Routes {
     slot: Option<Slot>,
     cut: Cut,
     idle: Idle,
+    watch: Watch,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Routes {
@@ -373,8 +377,12 @@ impl hyper::service::Service<Request<Incoming>> for Routes {
             request.extensions_mut().insert(self.cut.clone());
             return Either::Left(router.oneshot(request));
         }
-        let busy = self.idle.request();
-        let answer = async { Ok(busy.until_sent(router.oneshot(request).await?)) };
+        let (busy, fate, watch) = (self.idle.request(), Fate::default(), self.watch.clone());
+        request.extensions_mut().insert(fate.clone());
+        let answer = async move {
+            let response = router.oneshot(request).await?;
+            Ok(response.map(|body| watch.over(body, fate, busy)))
+        };
         Either::Right(Box::pin(answer))
     }
 }

@@ -9,7 +9,7 @@ use super::poll;
 use super::problem::Problem;
 use super::refusal;
 use super::stream::{Lease, Stream};
-use super::{Name, Params, Service, Watch};
+use super::{Name, Params, Service};
 use crate::auth::Caller;
 use crate::clients::Seat;
 use crate::event::Patterns;
@@ -33,7 +33,7 @@ pub(super) struct Way {
     pub(super) client: Client,
     /// Where its socket may be asked for.
     slot: Option<Slot>,
-    /// What tells whether its client has stalled, over HTTP/1.
+    /// What tells whether its client has stalled.
     fate: Option<Fate>,
 }
 
@@ -167,11 +167,6 @@ impl Way {
         open.heed(self.fate.clone().unwrap_or_default());
         open
     }
-
-    /// Who looks after it. Over HTTP/1 the connection's socket shows who takes nothing.
-    pub(super) fn watch<'a>(&self, service: &'a Service) -> Option<&'a Watch> {
-        (self.version == Version::HTTP_2).then_some(&service.watch)
-    }
 }
 
 impl FromRequestParts<Service> for Way {
@@ -196,7 +191,6 @@ fn body(
     held: Held,
     mut open: OpenStream,
 ) -> Body {
-    let watch = way.watch(service);
     let Held {
         seat,
         term,
@@ -205,7 +199,6 @@ fn body(
     } = held;
     let Some(slot) = way.slot.filter(|_| !service.shards.is_empty()) else {
         let ending = service.ending.clone();
-        let fate = open.fate();
         let told = joined.opening.parse().ok();
         let pace = service.paces.enter(patterns, form, way.client.peer, told);
         let lease = Lease {
@@ -215,11 +208,7 @@ fn body(
             pace,
         };
         let stream = Stream::new(joined, form, service.streams, ending, lease);
-        let pieces = stream.into_pieces();
-        return match watch {
-            Some(watch) => Body::new(watch.body(pieces, fate)),
-            None => Body::from_stream(pieces.map(Ok::<_, Infallible>)),
-        };
+        return Body::from_stream(stream.into_pieces().map(Ok::<_, Infallible>));
     };
     let first = wire::opening(form, service.streams.retry(), Some(&joined.opening));
     open.delivered(0, first.len() as u64);

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 const READS: usize = 8;
 /// A segment's bounds, and where unfiltered ones begin: at multiples of this sequence.
 const SEGMENT_EVENTS: u64 = 4096;
-const SEGMENT_BYTES: usize = 4 << 20;
+const SEGMENT_BYTES: usize = 1 << 20;
 /// Segments that are kept: those of quiet feeds may hold next to nothing.
 const KEPT_SEGMENTS: usize = 1024;
 

@@ -241,14 +241,24 @@ impl Reader {
 
     fn take(&mut self, segment: &Segment) -> Option<Signal> {
         let after = self.cursor.sequence();
-        let mine = |entry: &&Arc<Entry>| {
-            entry.sequence() > after && self.patterns.matches(&entry.event().message.feed)
-        };
-        let entries: Vec<_> = segment.entries.iter().filter(mine).cloned().collect();
-        // Also what was for others has been passed.
-        let last = segment.entries.last().map(|entry| entry.position());
-        let last = last.filter(|last| last.sequence() > after);
-        self.cursor.passed(segment.through, last);
+        let begin = segment
+            .entries
+            .partition_point(|entry| entry.sequence() <= after);
+        let (mut entries, mut bytes, mut last) = (Vec::new(), 0, None);
+        let mut through = segment.through;
+        for entry in &segment.entries[begin..] {
+            // Also what was for others has been passed.
+            last = Some(entry.position());
+            if self.patterns.matches(&entry.event().message.feed) {
+                bytes += entry.cost();
+                entries.push(entry.clone());
+                if bytes >= STEP.bytes {
+                    through = entry.sequence();
+                    break;
+                }
+            }
+        }
+        self.cursor.passed(through, last);
         (!entries.is_empty()).then(|| self.heard(entries))
     }
 
