@@ -53,11 +53,12 @@ pub(super) async fn many(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let max = service.max_batch_bytes;
-    let body = read(&service, &headers, body, max, "a batch").await?;
+    let account = client.account(&caller);
+    let body = read(&service, &headers, body, max, "a batch", account.clone()).await?;
     let (answer, results) = Answer::new(service.body_timeout, cut.map(|Extension(cut)| cut));
     let batch = Arc::new(Batch {
         client,
-        account: client.account(&caller),
+        account,
         trace: trace(&headers),
         service,
         caller,

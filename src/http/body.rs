@@ -2,6 +2,7 @@
 
 use super::Service;
 use super::problem::Problem;
+use crate::clients::Account;
 use crate::publish::Share;
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,13 +16,14 @@ pub(super) struct Whole {
     pub(super) share: Share,
 }
 
-/// A body in whole: of at most `max` bytes, without any coding, and sent within the time that a body may take.
+/// A body in whole, of this client: of at most `max` bytes, without any coding, and sent within the time that a body may take.
 pub(super) async fn read(
     service: &Service,
     headers: &HeaderMap,
     body: Body,
     max: usize,
     what: &str,
+    account: Option<Account>,
 ) -> Result<Whole, Problem> {
     check_codings(headers)?;
     let too_large = || {
@@ -33,7 +35,7 @@ pub(super) async fn read(
     if body.size_hint().lower() > max as u64 {
         return Err(too_large());
     }
-    let whole = collect(body, service.bodies.share(), max);
+    let whole = collect(body, service.bodies.share(account), max);
     let Ok(read) = tokio::time::timeout(service.body_timeout, whole).await else {
         let seconds = service.body_timeout.as_secs();
         let detail = format!(

@@ -114,7 +114,7 @@ impl Found {
             opening,
         } = joined;
         let mut found = Self {
-            events: Events::new(service.pages.share()),
+            events: Events::new(service.pages.share(held.account)),
             notices: Notices::default(),
             limit: page.limit,
             most: MAX_BYTES.min(service.pages.max()),
@@ -199,7 +199,7 @@ impl Found {
                 return Ok(());
             }
             let added = self.events.add(told.bytes);
-            added.map_err(|UsedUp { .. }| Closing::Overload)?;
+            added.map_err(|_: UsedUp| Closing::Overload)?;
             self.notices = [self.notices, told.notices].into_iter().sum();
             self.next = told.id.to_string();
         }

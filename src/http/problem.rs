@@ -221,7 +221,13 @@ impl From<Unauthorized> for Problem {
 
 impl From<UsedUp> for Problem {
     fn from(error: UsedUp) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).closing()
+        let detail = error.to_string();
+        match error {
+            UsedUp::All(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).closing(),
+            UsedUp::Client(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                .retrying(RETRY_AFTER)
+                .closing(),
+        }
     }
 }
 

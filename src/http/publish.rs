@@ -48,7 +48,7 @@ pub(super) async fn one(
         .transpose()?;
     let idempotency_key = text(&headers, "idempotency-key")?.map(str::to_owned);
     let max = service.max_event_bytes;
-    let body = read(&service, &headers, body, max, "an event").await?;
+    let body = read(&service, &headers, body, max, "an event", account).await?;
     service.still(&caller)?;
     let message = Message {
         kind,

@@ -11,7 +11,7 @@ use super::refusal;
 use super::stream::{Lease, Stream};
 use super::{Name, Params, Service};
 use crate::auth::Caller;
-use crate::clients::Seat;
+use crate::clients::{Account, Seat};
 use crate::event::Patterns;
 use crate::hub::{Handed, Joined, Refusal, Term};
 use crate::metrics::{self, Fate, Kind, OpenStream, Transport};
@@ -108,6 +108,7 @@ async fn subscribe(
     let held = Held {
         seat,
         term,
+        account: way.client.account(&caller),
         patterns: asked.patterns.clone(),
         subject: caller.subject().map(Box::from),
     };
@@ -121,6 +122,8 @@ async fn subscribe(
 pub(super) struct Held {
     pub(super) seat: Seat,
     pub(super) term: Option<Term>,
+    /// Whose doing it is.
+    pub(super) account: Option<Account>,
     patterns: Patterns,
     subject: Option<Box<str>>,
 }

@@ -257,7 +257,12 @@ async fn serve(
     };
     let open = OpenStream::new(&service.stream_counters, kind, who);
     let max_message = max_message(service.max_event_bytes);
-    let io = Metered::new(io, &read, service.messages.share(), max_message);
+    let io = Metered::new(
+        io,
+        &read,
+        service.messages.share(authority.account()),
+        max_message,
+    );
     let socket = Socket::new(io, max_message, counters, open).await;
     let connection = Connection::new(service, name.into(), socket, authority, trace);
     connection.run().await;

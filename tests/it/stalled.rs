@@ -296,6 +296,25 @@ mod http_2 {
         never_read(TLS).await;
     }
 
+    /// One that reads the connection and grants nothing for its answer.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn any_answer_that_is_not_taken_is_let_go_and_its_connection_ends() {
+        let replica = CLEAR.replica(&["--stall-timeout", "1", "--head-timeout", "1"]);
+        let replica = replica.await;
+        let mut client = replica.over(connect(&replica).await).await;
+        // GET http://localhost/metrics.
+        let head = [&b"\x82\x86\x04\x08/metrics"[..], b"\x01\x09localhost"].concat();
+        let request = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]),
+            frame(1, 5, 1, &head),
+        ];
+        client.write_all(&request.concat()).await.unwrap();
+        let mut read = Vec::new();
+        let _ = within("its end", client.read_to_end(&mut read)).await;
+        assert_eq!(stalled(&replica).await, 1);
+    }
+
     async fn never_read(way: Way) {
         let replica = way.replica(&["--stall-timeout", "1"]).await;
         let mut client = replica.over(connect(&replica).await).await;

@@ -116,7 +116,7 @@ impl Connection {
             Data::Bytes(data) => data.len(),
             Data::Oversize { .. } => 0,
         };
-        let share = share_of(&self.service.bodies, bytes)?;
+        let share = self.share_of(&self.service.bodies, bytes)?;
         message.connection = Some((*self.id).into());
         message.trace = message.trace.or_else(|| self.trace.clone());
         let publisher = self.service.publisher.clone();
@@ -143,7 +143,7 @@ impl Connection {
         let caller = self.authority.caller()?;
         caller.request(&request.name)?;
         let sender = caller.subject().map(Box::from);
-        let mut share = share_of(&self.service.messages, request.data.len())?;
+        let mut share = self.share_of(&self.service.messages, request.data.len())?;
         let place = self.service.requests.clone().try_acquire_owned();
         let place = place.map_err(|_| {
             let detail =
@@ -173,13 +173,13 @@ impl Connection {
         };
         Ok(asked.boxed())
     }
-}
 
-/// A part of a budget.
-fn share_of(budget: &BodyBudget, bytes: usize) -> Result<Share, Problem> {
-    let mut share = budget.share();
-    share.resize(bytes)?;
-    Ok(share)
+    /// A part of a budget.
+    fn share_of(&self, budget: &BodyBudget, bytes: usize) -> Result<Share, Problem> {
+        let mut share = budget.share(self.authority.account());
+        share.resize(bytes)?;
+        Ok(share)
+    }
 }
 
 /// Asks a backend, and counts that.

@@ -1,8 +1,9 @@
 //! What one address may have open, as far as it is known who comes from where.
 
 use super::{metric, open, served};
-use crate::call::get;
+use crate::call::{get, post};
 use crate::network::{Cable, is_own};
+use crate::raw::Raw;
 use crate::replica::{Replica, within};
 use crate::websocket::Client as Socket;
 use reqwest::Client;
@@ -211,4 +212,38 @@ async fn one_address_has_so_many_connections() {
         metric(&replica, "tidings_address_connections_refused_total").await,
         1
     );
+}
+
+#[tokio::test]
+async fn bodies_of_one_address_leave_room_for_those_of_others() {
+    let replica = Replica::start(&[
+        "--trusted-proxies=127.0.0.0/8",
+        "--publish-bytes=4000000",
+        "--max-batch-bytes=1000000",
+    ])
+    .await;
+    let head = "POST /feeds/a HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 198.51.100.7\r\nContent-Length: 995000\r\n\r\n";
+    let mut unfinished = Raw::send(replica.address, head).await;
+    unfinished.write(&"x".repeat(990_000)).await;
+    within("it to be held", async {
+        while metric(&replica, "tidings_publish_bytes ").await < 990_000 {}
+    })
+    .await;
+    let body = "x".repeat(12_000);
+    let refused = post(&replica, "/feeds/a", &from("198.51.100.7"), body.clone()).await;
+    let detail = refused.problem(429);
+    assert!(detail.contains("one client may, 1000000 bytes"), "{detail}");
+    assert_eq!(refused.header("retry-after"), Some("2"));
+    let others = from("198.51.100.8");
+    assert_eq!(
+        post(&replica, "/feeds/a", &others, body.clone())
+            .await
+            .status,
+        201
+    );
+    // With the first one done there is room again.
+    unfinished.write(&"x".repeat(5000)).await;
+    assert_eq!(unfinished.head().await.status, "HTTP/1.1 201 Created");
+    let own = from("198.51.100.7");
+    assert_eq!(post(&replica, "/feeds/a", &own, body).await.status, 201);
 }
