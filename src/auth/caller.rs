@@ -243,6 +243,7 @@ impl Caller {
                 Who::Known(subject) => subject.clone(),
                 Who::Local | Who::Anonymous => None,
             },
+            is_backend: self.is_backend,
             everyone,
             may_show: self.may_show,
         }

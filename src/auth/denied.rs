@@ -41,6 +41,8 @@ pub struct Denied {
     pub anonymous: bool,
     /// The subject of his token, or the name of his API key.
     pub subject: Option<Arc<str>>,
+    /// Whether he has shown an API key.
+    pub is_backend: bool,
     /// What allows it to everyone who shows nothing.
     pub everyone: Option<Pattern>,
     /// Where he has shown no credentials and these might help: what he has shown in their place.
@@ -51,12 +53,16 @@ impl Denied {
     /// What is to be known where it would be allowed without credentials.
     fn of_everyone(&self) -> String {
         let word = self.deed.permission();
-        match &self.everyone {
-            None => String::new(),
-            Some(pattern) => format!(
-                "; it is for everyone who shows nothing (--anonymous-{word}), and who shows a token or an API key may do what that grants and nothing else: --grant-{word} '{pattern}' grants it to every token"
-            ),
-        }
+        let Some(pattern) = &self.everyone else {
+            return String::new();
+        };
+        let grant = match self.is_backend {
+            true => format!("`{word}={pattern}` in its line grants it to an API key"),
+            false => format!("--grant-{word} '{pattern}' grants it to every token"),
+        };
+        format!(
+            "; it is for everyone who shows nothing (--anonymous-{word}), and who shows a token or an API key may do what that grants and nothing else: {grant}"
+        )
     }
 
     fn text(&self) -> String {
@@ -68,8 +74,14 @@ impl Denied {
                 return "this takes the permission `admin`, which nobody has without authentication; --admin-listen opens a listener for operators".to_owned();
             }
             Deed::Admin => {
-                let shown = self.may_show.map(NotTaken::beside).unwrap_or_default();
-                return format!("this takes the permission `admin`{shown}");
+                let how = match self.may_show {
+                    Some(shown) => format!(
+                        ": a token or an API key, as `Authorization: Bearer …`{}",
+                        shown.beside()
+                    ),
+                    None => String::new(),
+                };
+                return format!("this takes the permission `admin`{how}");
             }
         };
         let (name, word) = (&self.name, self.deed.permission());

@@ -2,6 +2,7 @@
 
 use super::Service;
 use super::problem::Problem;
+use super::refusal::Refusal;
 use super::server::Peer;
 use crate::auth::{Caller, Unauthorized};
 use crate::clients::{Account, Address, Full, Left, Over, Proxies, Rates, Seat};
@@ -98,7 +99,9 @@ pub(super) enum NoSeat {
 
 impl From<Full> for Problem {
     fn from(error: Full) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()).retrying(FULL_FOR)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+            .retrying(FULL_FOR)
+            .refusing(Refusal::limit("connections", None))
     }
 }
 
@@ -107,7 +110,7 @@ pub(super) fn take(
     rates: &Rates,
     account: Option<&Account>,
     what: &str,
-    option: &str,
+    option: &'static str,
 ) -> Result<Option<Left>, Problem> {
     rates.take(account).map_err(|Over { after, left }| {
         let Left { rate, burst, .. } = left;
@@ -117,7 +120,12 @@ pub(super) fn take(
         );
         let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
         problem.left = Some(left);
-        problem.retrying(seconds(after))
+        let subject = match account {
+            Some(Account::Subject(subject)) => Some(subject.clone()),
+            Some(Account::Address(_)) | None => None,
+        };
+        let refusal = Refusal::limit(option, subject);
+        problem.retrying(seconds(after)).refusing(refusal)
     })
 }
 

@@ -200,6 +200,8 @@ async fn in_question(
     };
     caller.admin()?;
     let token = token.to_str().unwrap_or("?");
+    // As it stands in the header from which it was taken.
+    let token = token.strip_prefix("Bearer ").unwrap_or(token);
     Ok(service.credentials.caller(Some(token)).await)
 }
 

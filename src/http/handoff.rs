@@ -50,6 +50,11 @@ impl Slot {
         self.0.fate.clone()
     }
 
+    /// Whether a shard has the socket, which looks like an error to those who served it before.
+    pub(super) fn is_given_away(&self) -> bool {
+        self.0.armed.load(Acquire) && self.0.take.lock().is_none()
+    }
+
     fn taken(&self) -> Option<Take> {
         match self.0.armed.load(Acquire) {
             true => self.0.take.lock().take(),

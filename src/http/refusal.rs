@@ -1,4 +1,4 @@
-//! Requests that are refused for who sends them or from where: counted, and told in the log at the level `debug`.
+//! Requests that are refused for who sends them, from where, or how many: counted, and told in the log at the level `debug`.
 
 use super::client::Client;
 use super::problem::Problem;
@@ -26,6 +26,8 @@ enum What {
     /// What was shown is good, and does not allow it.
     Grant,
     Origin,
+    /// There is as much of it as one client may have.
+    Limit,
 }
 
 impl Refusal {
@@ -41,6 +43,10 @@ impl Refusal {
         Self::new(What::Origin, reason, None)
     }
 
+    pub(super) fn limit(what: &'static str, subject: Option<Arc<str>>) -> Self {
+        Self::new(What::Limit, what, subject)
+    }
+
     fn new(what: What, reason: &'static str, subject: Option<Arc<str>>) -> Self {
         Self {
             what,
@@ -54,8 +60,8 @@ impl Refusal {
         match self.what {
             What::Credentials => refused.credentials.get_or_create(&Reason { reason }).inc(),
             What::Origin => refused.origins.get_or_create(&Reason { reason }).inc(),
-            // Those are requests with the status 403.
-            What::Grant => 0,
+            // Those are requests with the status 403, and these have counters of their own.
+            What::Grant | What::Limit => 0,
         };
     }
 }
@@ -126,6 +132,7 @@ impl What {
             Self::Credentials => "credentials",
             Self::Grant => "grant",
             Self::Origin => "origin",
+            Self::Limit => "limit",
         }
     }
 }

@@ -269,7 +269,7 @@ impl Serving {
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: Peer, permit: Permit) {
         let deadline = Instant::now() + self.bounds.head_timeout;
         let slot = Slot::default();
-        let fate = slot.fate();
+        let (fate, handed) = (slot.fate(), slot.clone());
         let cut = Cut::default();
         let socket = Socket::new(stream, permit, slot.clone(), self.bounds.stall.clone());
         let (transport, router, slot) = match &self.tls {
@@ -305,10 +305,9 @@ impl Serving {
         let (mut drains, mut was_idle) = (false, false);
         loop {
             tokio::select! {
-                // One that breaks is the client's business, and one whose socket a shard has taken ends like that too:
-                // nothing is lost by either.
+                // One that breaks is the client's business: nothing is lost by it.
                 ended = connection.as_mut() => {
-                    if let Err(error) = ended {
+                    if let Err(error) = ended && !handed.is_given_away() {
                         tracing::debug!(%error, "a connection ended");
                     }
                     break;

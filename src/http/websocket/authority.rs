@@ -5,9 +5,11 @@ use crate::clients::{Account, Seat};
 use crate::http::Service;
 use crate::http::client::Client;
 use crate::http::problem::Problem;
+use crate::http::refusal::Refusal;
 use crate::hub::{Due, Term};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -127,10 +129,9 @@ impl Authority {
             && matches!(known.who(), Who::Known(_))
             && known.who() != caller.who()
         {
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "the token is of another subject than the one before: open another connection for it",
-            ));
+            let detail = "the token is of another subject than the one before: open another connection for it";
+            let refusal = Refusal::grant("auth", caller.subject().map(Arc::from));
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail).refusing(refusal));
         }
         let is_new = self.of_subject.subject() != caller.subject();
         let seat = is_new.then(|| service.seats.take(None, caller.subject()));

@@ -81,7 +81,7 @@ impl Connection {
         match turn {
             Turn::Token(Due::Soon(seconds)) => self.socket.text(answer::expiring(seconds)).await,
             Turn::Revoked => Err(Ended::Closing(Closing::Revoked)),
-            Turn::Token(Due::Over) => Err(Ended::policy("the token has expired")),
+            Turn::Token(Due::Over) => Err(Ended::Expired),
             Turn::Silent => Err(Ended::policy("no token and no API key has come in time")),
         }
     }

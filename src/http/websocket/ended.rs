@@ -20,6 +20,9 @@ pub(super) enum Ended {
     /// The client can't be served further.
     #[error("it was closed with {0}: {1}")]
     Failed(CloseCode, Cow<'static, str>),
+    /// What the client has shown of himself holds no more.
+    #[error("the token has expired")]
+    Expired,
     /// The server ends it.
     #[error("the server has ended it: {0:?}")]
     Closing(Closing),
@@ -41,6 +44,7 @@ impl Ended {
         match self {
             Self::ByClient | Self::Lost(_) => None,
             Self::Failed(code, reason) => Some((*code, reason.to_string())),
+            Self::Expired => Some((CloseCode::Policy, self.to_string())),
             Self::Closing(reason) => {
                 let code = match reason {
                     Closing::Drain => CloseCode::Restart,
@@ -61,6 +65,7 @@ impl Ended {
             Self::Lost(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => STALLED,
             Self::ByClient | Self::Lost(_) => CLIENT,
             Self::Failed(..) => REFUSED,
+            Self::Expired => Closing::Token.as_str(),
             Self::Closing(reason) => reason.as_str(),
         }
     }

@@ -80,6 +80,11 @@ async fn an_operator_may_ask_of_someone_elses_token() {
     let more = [("Tidings-Explain-Token", other.as_str())];
     let told = explain(&replica, &key, "a.b", &more).await.json();
     assert_eq!(told["caller"]["subject"], "ann");
+    // As it is sent.
+    let as_sent = bearer(&other);
+    let as_sent = [("Tidings-Explain-Token", as_sent.as_str())];
+    let same = explain(&replica, &key, "a.b", &as_sent).await.json();
+    assert_eq!(same["caller"]["subject"], "ann");
     assert_eq!(told["subscribe"]["allowed"], true);
     explain(&replica, &right(), "a.b", &more).await.problem(403);
     let expired = token(&json!({"exp": 1}));

@@ -172,6 +172,24 @@ async fn the_operator_is_told_whose_credentials_were_revoked() {
 }
 
 #[tokio::test]
+async fn the_operator_is_told_who_has_as_much_as_one_client_may() {
+    let arguments = ["--jwt-key", SECRET, "--jwt-audience", AUDIENCE];
+    let rate = ["--publish-rate=1", "--publish-burst=1"];
+    let (mut program, address) = talkative(&[&arguments[..], &rate].concat()).await;
+    let client = Client::new();
+    let publish = || {
+        let request = client.post(format!("http://{address}/feeds/a.b")).body("x");
+        request.header("Authorization", bearer(&right()))
+    };
+    while status(publish()).await != 429 {}
+    let line = told(&mut program).await;
+    check(
+        &line,
+        &["refused=\"limit\"", "reason=\"publish\"", "subject=\"ann\""],
+    );
+}
+
+#[tokio::test]
 async fn a_page_from_elsewhere_is_told_of_and_counted_where_there_is_no_authentication() {
     let (mut program, address) = talkative(&[]).await;
     let client = Client::new();

@@ -1,7 +1,8 @@
 //! Tokens over a WebSocket: shown late, renewed, and run out.
 
-use super::{SECRET, below_a, guarded, publish, right, short, token};
-use crate::replica::Replica;
+use super::{SECRET, bearer, below_a, guarded, publish, right, short, token};
+use crate::call::get;
+use crate::replica::{Replica, within};
 use crate::websocket::{Client as Socket, refusal};
 use serde_json::{Value, json};
 
@@ -90,6 +91,16 @@ async fn a_websocket_ends_with_its_token() {
         "{warning}"
     );
     assert_eq!(socket.close_code().await, (Some(1008), vec![]));
+    let operator = bearer(&token(&json!({"tidings": {"admin": true}})));
+    let ended = "tidings_streams_closed_total{transport=\"websocket\",reason=\"token\"} 1\n";
+    within("it to be counted", async {
+        while !get(&replica, "/metrics", &[("Authorization", &operator)])
+            .await
+            .text
+            .contains(ended)
+        {}
+    })
+    .await;
 }
 
 #[tokio::test]
