@@ -175,8 +175,8 @@ export interface Client extends EventTarget {
   publish(feed: string, data: unknown, options?: PublishOptions): Promise<Receipt>;
 
   /**
-   * Asks the service behind NATS that answers `requests.<name>`, and brings its answer's data. `timeout` is in ms, 5,000 by
-   * default. Nothing is repeated. It needs a WebSocket.
+   * Asks the service behind NATS that answers `requests.<name>`, and brings its answer's data. `timeout` is in ms, above 0
+   * up to 60,000, 5,000 by default. Nothing is repeated. It needs a WebSocket.
    */
   request<Data = any>(name: string, data?: unknown, options?: { timeout?: number }): Promise<Data>;
 

@@ -22,7 +22,7 @@ fn promtool(arguments: &[&str]) -> String {
 #[test]
 fn prometheus_takes_the_rules_and_each_fires_when_it_should() {
     let said = promtool(&["check", "rules", "alerts.yml"]);
-    assert!(said.contains("13 rules found"), "{said}");
+    assert!(said.contains("18 rules found"), "{said}");
     promtool(&["test", "rules", "alerts.test.yml"]);
 }
 
@@ -109,6 +109,7 @@ async fn all_that_is_asked_is_told_by_the_server() {
         assert_eq!(get(&replica, "/feeds/a", &headers).await.status, 200);
         told_of.extend(told(&replica, &headers[..1]).await);
     }
+    told_of.extend(told(&Replica::with_tls(&[]).await, &[]).await);
     let asked = read("prometheus/alerts.yml") + &read("grafana/dashboard.json");
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit();
     let words = asked.split(|c: char| !is_name(c));
