@@ -225,8 +225,8 @@ pub struct LimitSettings {
     #[arg(long, env = "TIDINGS_PUBLISH_BYTES", value_name = "BYTES", default_value_t = 128 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub publish_bytes: usize,
 
-    /// What the answers of all polls may hold together until they are sent, in bytes; a single event as JSON may come in
-    /// any case. Where it is used up, polls are answered with 503.
+    /// What the answers of all polls may hold together until they are sent, in bytes: at least as much as the largest
+    /// event as JSON, of six bytes for each and 16 KiB. Where it is used up, polls are answered with 503.
     #[arg(long, env = "TIDINGS_PAGE_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub page_bytes: usize,
 

@@ -18,7 +18,7 @@ pub struct WebSocketSettings {
     pub max_outstanding: usize,
 
     /// What the messages of all WebSockets that have not come whole may hold together, with what requests and their
-    /// answers hold, in bytes; at least as much as one message may.
+    /// answers hold, in bytes: at least as much as two of the largest messages.
     #[arg(long, env = "TIDINGS_WEBSOCKET_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub websocket_bytes: usize,
 

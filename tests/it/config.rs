@@ -164,9 +164,18 @@ async fn a_setting_that_can_not_be_used_names_its_place_too() {
             "nats-password-file",
         ),
         ("publish-bytes = 1", 1, "publish-bytes"),
+        ("\npage-bytes = 1", 2, "page-bytes"),
+        ("websocket-bytes = 5", 1, "websocket-bytes"),
+        (
+            "data = '/proc/none'\ndata-max-bytes = 1",
+            2,
+            "data-max-bytes",
+        ),
+        ("admin-listen = '0.0.0.0:0'", 1, "admin-listen"),
     ] {
         let settings = Settings::new(text);
         let ended = Program::run(&["--config", &settings.path], b"").await;
+        assert_eq!(ended.code(), Some(2), "{text}: {ended:?}");
         let place = format!("--{name}: {}:{line}", settings.path);
         assert!(ended.err.contains(&place), "{text}: {ended:?}");
         assert!(!ended.err.contains("hunter2"), "{text}: {ended:?}");
