@@ -241,6 +241,35 @@ mod tests {
     }
 
     #[test]
+    fn every_option_says_of_a_wrong_value_what_would_be_right() {
+        let mut root = Cli::command();
+        root.build();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            for option in command.get_opts().filter(|option| !is_switch(option)) {
+                let name = option.get_long().expect("a long name");
+                for value in ["", "1e3x", "-1", "htps://x", "99999999999999999999999"] {
+                    let argument = format!("--{name}={value}");
+                    let is_root = command.get_name() == root.get_name();
+                    let subcommand = (!is_root).then(|| command.get_name());
+                    let all = ["tidings"].into_iter().chain(subcommand);
+                    let read = Cli::command().try_get_matches_from(all.chain([&*argument]));
+                    let text = read.err().map(|error| error.to_string());
+                    let text = text.unwrap_or_default();
+                    for bare in [
+                        "in string",
+                        "empty string",
+                        "too large",
+                        "float",
+                        "relative",
+                    ] {
+                        assert!(!text.contains(bare), "{argument}: {text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_table_has_every_option_of_the_server_with_its_variable_and_default() {
         let settings = include_str!("../docs/settings.md");
         let rows: Vec<&str> = settings

@@ -5,6 +5,7 @@ mod auth;
 mod clients;
 mod data;
 mod nats;
+pub(crate) mod number;
 mod tls;
 mod websocket;
 
@@ -18,8 +19,7 @@ pub use websocket::WebSocketSettings;
 
 use crate::event::{InvalidName, Pattern};
 use crate::wire::Closing;
-use clap::builder::RangedU64ValueParser;
-use clap::value_parser;
+use number::{bytes, count, whole};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ pub struct ListenSettings {
 
     /// How long open streams and requests have to end after SIGTERM or SIGINT, in seconds. After SIGTERM the streams are
     /// closed one after the other over most of it.
-    #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = value_parser!(u16).range(0..=3600))]
+    #[arg(long = "drain", env = "TIDINGS_DRAIN", value_name = "SECONDS", default_value_t = 25, value_parser = whole::<u16>(0..=3600, "seconds"))]
     pub drain_seconds: u16,
 }
 
@@ -184,21 +184,21 @@ pub(crate) fn parse_pattern(text: &str) -> Result<Pattern, String> {
 #[command(next_help_heading = "Streams")]
 pub struct StreamSettings {
     /// After how many seconds of silence a stream shows a sign of life; each time spread by ±20 %.
-    #[arg(long = "heartbeat", env = "TIDINGS_HEARTBEAT", value_name = "SECONDS", default_value_t = 15, value_parser = value_parser!(u16).range(1..=3600))]
+    #[arg(long = "heartbeat", env = "TIDINGS_HEARTBEAT", value_name = "SECONDS", default_value_t = 15, value_parser = whole::<u16>(1..=3600, "seconds"))]
     pub heartbeat_seconds: u16,
 
     /// Threads that serve HTTP/1.1 streams straight from the sockets; 0 to serve them as all others, through
     /// the HTTP library. By default one for each core.
-    #[arg(long, env = "TIDINGS_SHARDS", value_name = "N", value_parser = value_parser!(u16).range(0..=1024))]
+    #[arg(long, env = "TIDINGS_SHARDS", value_name = "N", value_parser = whole::<u16>(0..=1024, ""))]
     pub shards: Option<u16>,
 
     /// How long a client may take nothing of what it is sent, in seconds; then its stream is closed, and it goes on
     /// from its last id when it comes back.
-    #[arg(long = "stall-timeout", env = "TIDINGS_STALL_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
+    #[arg(long = "stall-timeout", env = "TIDINGS_STALL_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u16>(1..=3600, "seconds"))]
     pub stall_timeout_seconds: u16,
 
     /// After how many milliseconds a client comes back that was cut off; for each spread by ±50 %.
-    #[arg(long = "retry", env = "TIDINGS_RETRY", value_name = "MS", default_value_t = 2000, value_parser = value_parser!(u32).range(10..=3_600_000))]
+    #[arg(long = "retry", env = "TIDINGS_RETRY", value_name = "MS", default_value_t = 2000, value_parser = whole::<u32>(10..=3_600_000, "milliseconds"))]
     pub retry_ms: u32,
 }
 
@@ -212,22 +212,21 @@ pub struct LimitSettings {
         env = "TIDINGS_MAX_EVENT_BYTES",
         value_name = "BYTES",
         default_value_t = 1_000_000,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
-    )]
+        value_parser = bytes::<usize>(1))]
     pub max_event_bytes: usize,
 
     /// The largest batch of events in one POST, in bytes.
-    #[arg(long, env = "TIDINGS_MAX_BATCH_BYTES", value_name = "BYTES", default_value_t = 16 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, env = "TIDINGS_MAX_BATCH_BYTES", value_name = "BYTES", default_value_t = 16 << 20, value_parser = bytes::<usize>(1))]
     pub max_batch_bytes: usize,
 
     /// What the bodies of all publishes under way may hold together, in bytes: at least as much as a batch and
     /// an event may have. Where it is used up, publishes are answered with 503.
-    #[arg(long, env = "TIDINGS_PUBLISH_BYTES", value_name = "BYTES", default_value_t = 128 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, env = "TIDINGS_PUBLISH_BYTES", value_name = "BYTES", default_value_t = 128 << 20, value_parser = bytes::<usize>(1))]
     pub publish_bytes: usize,
 
-    /// What the answers of all polls may hold together until they are sent, in bytes; a single event as JSON may come in
-    /// any case. Where it is used up, polls are answered with 503.
-    #[arg(long, env = "TIDINGS_PAGE_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    /// What the answers of all polls may hold together until they are sent, in bytes: at least as much as the largest
+    /// event as JSON, of six bytes for each and 16 KiB. Where it is used up, polls are answered with 503.
+    #[arg(long, env = "TIDINGS_PAGE_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = bytes::<usize>(1))]
     pub page_bytes: usize,
 
     /// Patterns that one stream may ask for.
@@ -236,7 +235,7 @@ pub struct LimitSettings {
         env = "TIDINGS_MAX_PATTERNS",
         value_name = "N",
         default_value_t = 100,
-        value_parser = count(1)
+        value_parser = count::<usize>(1)
     )]
     pub max_patterns: usize,
 
@@ -246,7 +245,7 @@ pub struct LimitSettings {
         env = "TIDINGS_MAX_STREAMS",
         value_name = "N",
         default_value_t = 100_000,
-        value_parser = count(0)
+        value_parser = count::<usize>(0)
     )]
     pub max_streams: usize,
 
@@ -256,7 +255,7 @@ pub struct LimitSettings {
         env = "TIDINGS_MAX_CONNECTIONS",
         value_name = "N",
         default_value_t = 110_000,
-        value_parser = count(1)
+        value_parser = count::<usize>(1)
     )]
     pub max_connections: usize,
 
@@ -266,37 +265,32 @@ pub struct LimitSettings {
         env = "TIDINGS_MAX_PUBLISHES",
         value_name = "N",
         default_value_t = 1024,
-        value_parser = count(0)
+        value_parser = count::<usize>(0)
     )]
     pub max_publishes: usize,
 
     /// The largest head of a request, its URL and headers, in bytes; the same for a header list over HTTP/2.
-    #[arg(long, env = "TIDINGS_MAX_HEAD_BYTES", value_name = "BYTES", default_value_t = 32 << 10, value_parser = value_parser!(u32).range(8192..=1 << 20))]
+    #[arg(long, env = "TIDINGS_MAX_HEAD_BYTES", value_name = "BYTES", default_value_t = 32 << 10, value_parser = whole::<u32>(8192..=1 << 20, "bytes"))]
     pub max_head_bytes: u32,
 
     /// Requests and streams at once on one HTTP/2 connection; its client is told, and has the next ones wait.
-    #[arg(long, env = "TIDINGS_MAX_HTTP2_STREAMS", value_name = "N", default_value_t = 250, value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, env = "TIDINGS_MAX_HTTP2_STREAMS", value_name = "N", default_value_t = 250, value_parser = whole::<u32>(1..=100_000, ""))]
     pub max_http2_streams: u32,
 
     /// How long a client may take for the head of a request, and leave a connection without any, in seconds; then it is
     /// closed.
-    #[arg(long = "head-timeout", env = "TIDINGS_HEAD_TIMEOUT", value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u16).range(1..=3600))]
+    #[arg(long = "head-timeout", env = "TIDINGS_HEAD_TIMEOUT", value_name = "SECONDS", default_value_t = 10, value_parser = whole::<u16>(1..=3600, "seconds"))]
     pub head_timeout_seconds: u16,
 
     /// How long a publisher may take to send a body, in seconds; then it is answered with 408. One that takes
     /// nothing of a batch's answer for as long is cut off.
-    #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u16).range(1..=3600))]
+    #[arg(long = "body-timeout", env = "TIDINGS_BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u16>(1..=3600, "seconds"))]
     pub body_timeout_seconds: u16,
 
     /// How long a request may take in all until its answer begins, in seconds; then it is answered with 503, or a publish
     /// with 504.
-    #[arg(long = "request-timeout", env = "TIDINGS_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = value_parser!(u16).range(1..=3600))]
+    #[arg(long = "request-timeout", env = "TIDINGS_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = whole::<u16>(1..=3600, "seconds"))]
     pub request_timeout_seconds: u16,
-}
-
-/// How many there may be of something, `least` or more.
-fn count(least: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..=u64::from(u32::MAX))
 }
 
 /// What is held in memory.
@@ -304,20 +298,20 @@ fn count(least: u64) -> RangedU64ValueParser<usize> {
 #[command(next_help_heading = "Memory")]
 pub struct MemorySettings {
     /// The newest events that are kept at hand for readers, in bytes with everything they need.
-    #[arg(long, env = "TIDINGS_WINDOW_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, env = "TIDINGS_WINDOW_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = bytes::<u64>(1))]
     pub window_bytes: u64,
 
     /// The same, in events.
-    #[arg(long, env = "TIDINGS_WINDOW_EVENTS", value_name = "N", default_value_t = 200_000, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, env = "TIDINGS_WINDOW_EVENTS", value_name = "N", default_value_t = 200_000, value_parser = whole::<u64>(1..=u64::MAX, ""))]
     pub window_events: u64,
 
     /// What was read of the log for readers behind the window and is kept for others, in bytes; beside it up to 8
     /// reads of some 4 MiB each are under way.
-    #[arg(long, env = "TIDINGS_COLD_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    #[arg(long, env = "TIDINGS_COLD_BYTES", value_name = "BYTES", default_value_t = 32 << 20, value_parser = bytes::<u64>(0))]
     pub cold_bytes: u64,
 
     /// Without NATS and --data: how much the log in memory holds, in bytes.
-    #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, env = "TIDINGS_MEMORY_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = bytes::<usize>(1))]
     pub memory_bytes: usize,
 
     /// The same, in events.
@@ -326,8 +320,7 @@ pub struct MemorySettings {
         env = "TIDINGS_MEMORY_EVENTS",
         value_name = "N",
         default_value_t = 1_000_000,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
-    )]
+        value_parser = whole::<usize>(1..=u64::MAX, ""))]
     pub memory_events: usize,
 
     /// Without NATS: how many idempotency keys are remembered at once, within their two minutes.
@@ -336,8 +329,7 @@ pub struct MemorySettings {
         env = "TIDINGS_MEMORY_KEYS",
         value_name = "N",
         default_value_t = 1_000_000,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
-    )]
+        value_parser = whole::<usize>(1..=u64::MAX, ""))]
     pub memory_keys: usize,
 }
 

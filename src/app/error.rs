@@ -48,15 +48,19 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// The largest body would never be taken.
+    /// The largest of what a budget is for would never be taken.
     #[error(
-        "--publish-bytes {bytes} is less than the largest body that may come, {body} bytes (--max-batch-bytes, --max-event-bytes): it would never be taken"
+        "--{option} {bytes} is less than the {least} bytes of {largest}: it would never be taken. Set --{option} to that or more"
     )]
-    PublishBytes {
-        /// What all bodies may hold.
+    Budget {
+        /// The option that says how much all may hold.
+        option: &'static str,
+        /// What it says.
         bytes: usize,
-        /// What one may.
-        body: usize,
+        /// What is the largest, and which option says so.
+        largest: &'static str,
+        /// How much it holds.
+        least: usize,
     },
     /// The threads that serve streams can't be started.
     #[error("can't start the threads that serve streams (--shards): {0}")]
@@ -77,6 +81,16 @@ pub enum StartError {
     /// The log can't be set up as told.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+impl StartError {
+    /// Whether the settings are wrong, whatever else is on the machine.
+    pub(crate) fn is_of_settings(&self) -> bool {
+        !matches!(
+            self,
+            Self::Listen { .. } | Self::AdminListen { .. } | Self::Shards(_) | Self::Disk(_)
+        )
+    }
 }
 
 fn other_port(error: &io::Error) -> &'static str {

@@ -118,30 +118,59 @@ pub(super) fn check_data(data: &DataSettings, event: usize) -> Result<(), StartE
 pub(super) fn budgets(settings: &Settings) -> Result<Budgets, StartError> {
     Ok(Budgets {
         bodies: body_budget(&settings.limits)?,
-        pages: page_budget(&settings.limits),
-        messages: message_budget(&settings.websockets, &settings.limits),
+        pages: page_budget(&settings.limits)?,
+        messages: message_budget(&settings.websockets, &settings.limits)?,
     })
 }
 
 fn body_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
-    let bytes = limits.publish_bytes;
     let body = limits.max_batch_bytes.max(limits.max_event_bytes);
-    match bytes < body {
-        true => Err(StartError::PublishBytes { bytes, body }),
-        false => Ok(BodyBudget::new(bytes)),
-    }
+    check_bodies(limits.publish_bytes, body)?;
+    Ok(BodyBudget::new(limits.publish_bytes))
+}
+
+/// Refuses a budget that would never take the largest body.
+pub(super) fn check_bodies(bytes: usize, body: usize) -> Result<(), StartError> {
+    let largest = "the largest body (--max-batch-bytes, --max-event-bytes)";
+    check_budget("publish-bytes", bytes, largest, body)
 }
 
 /// What pages may hold: at least the largest event as JSON, each of whose bytes may take six there.
-fn page_budget(limits: &LimitSettings) -> BodyBudget {
+fn page_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     let event = limits.max_event_bytes.saturating_mul(6);
-    BodyBudget::new(limits.page_bytes.max(event.saturating_add(ENVELOPE)))
+    let least = event.saturating_add(ENVELOPE);
+    let largest = "the largest event as JSON (--max-event-bytes)";
+    check_budget("page-bytes", limits.page_bytes, largest, least)?;
+    Ok(BodyBudget::new(limits.page_bytes))
 }
 
-/// What messages on their way may hold: at least one that is as large as may be.
-fn message_budget(websockets: &WebSocketSettings, limits: &LimitSettings) -> BodyBudget {
-    let message = max_message(limits.max_event_bytes).saturating_mul(2);
-    BodyBudget::new(websockets.websocket_bytes.max(message))
+/// What messages on their way may hold: at least two that are as large as may be.
+fn message_budget(
+    websockets: &WebSocketSettings,
+    limits: &LimitSettings,
+) -> Result<BodyBudget, StartError> {
+    let bytes = websockets.websocket_bytes;
+    let least = max_message(limits.max_event_bytes).saturating_mul(2);
+    let largest = "two of the largest messages (--max-event-bytes)";
+    check_budget("websocket-bytes", bytes, largest, least)?;
+    Ok(BodyBudget::new(bytes))
+}
+
+fn check_budget(
+    option: &'static str,
+    bytes: usize,
+    largest: &'static str,
+    least: usize,
+) -> Result<(), StartError> {
+    match bytes < least {
+        true => Err(StartError::Budget {
+            option,
+            bytes,
+            largest,
+            least,
+        }),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn log(settings: &Settings) -> Result<Log, StartError> {

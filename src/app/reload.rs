@@ -2,7 +2,7 @@
 
 use super::StartError;
 use super::access::{access, admin_access};
-use super::parts::Clients;
+use super::parts::{Clients, check_bodies};
 use crate::auth::Access;
 use crate::config::Settings;
 use crate::http::{Service, router};
@@ -121,10 +121,7 @@ impl Reload {
             .renewed(&settings.auth, &access, origins)?;
         let credentials = Arc::new(credentials);
         let limits = &settings.limits;
-        let (bytes, body) = (service.bodies.max(), limits.max_batch_bytes);
-        if bytes < body {
-            return Err(StartError::PublishBytes { bytes, body });
-        }
+        check_bodies(service.bodies.max(), limits.max_batch_bytes)?;
         let next = Service {
             access: Arc::new(access),
             credentials: credentials.clone(),

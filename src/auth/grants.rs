@@ -251,6 +251,10 @@ impl FromStr for ClaimGrant {
             .match_indices(':')
             .map(|(at, _)| (&rest[..at], rest[at + 1..].trim()))
             .find(|(_, after)| begins_permissions(after))
+            .or_else(|| {
+                rest.rsplit_once(':')
+                    .filter(|(_, after)| after.contains('='))
+            })
             .ok_or(InvalidClaimGrant::Form)?;
         let (claim, value) = (claim.trim(), value.trim());
         if claim.is_empty() || value.is_empty() {

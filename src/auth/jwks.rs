@@ -189,7 +189,8 @@ impl Jwks {
         }
     }
 
-    async fn fetch(&self) -> Result<Vec<Key>, String> {
+    /// Those that the issuer serves now, of which at least one can be used; else why there are none. They are not kept.
+    pub(crate) async fn fetch(&self) -> Result<Vec<Key>, String> {
         let readable = |error: reqwest::Error| cause(&error.without_url());
         let sent = self.client.get(self.url.clone()).send().await;
         let mut response = sent.map_err(readable)?;

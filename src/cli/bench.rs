@@ -20,9 +20,9 @@ mod subscribers;
 mod template;
 
 use super::remote::Credential;
+use crate::config::number::{bytes, count, decimal, whole};
 use anyhow::{bail, ensure};
-use clap::builder::RangedU64ValueParser;
-use clap::{Args, value_parser};
+use clap::Args;
 use plan::Interest;
 pub(super) use process::make_room_for;
 use publisher::{HttpTarget, NatsTarget};
@@ -79,20 +79,20 @@ pub(super) struct Bench {
     #[arg(long, value_name = "TEXT", default_value = "feeds.{feed}")]
     nats_subject: String,
     /// On NATS: events without an acknowledgement at a time, for each publisher.
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = whole::<NonZeroU16>(1..=u16::MAX.into(), ""))]
     in_flight: NonZeroU16,
 
     /// Readers.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(0..=2_000_000))]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = whole::<u32>(0..=2_000_000, ""))]
     readers: u32,
     /// Feeds, in turn given to the readers and published to.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..i64::from(mark::MAX_FEEDS)))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=u64::from(mark::MAX_FEEDS) - 1, ""))]
     feeds: u32,
     /// A feed for each reader.
     #[arg(long, conflicts_with_all = ["feeds", "patterns_per_reader"])]
     feed_per_reader: bool,
     /// Patterns for each reader, half of them with wildcards, for each reader others.
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = whole::<usize>(0..=u64::MAX, ""))]
     patterns_per_reader: usize,
     /// Have the patterns of each reader match every feed: each has another set, of two patterns at least.
     #[arg(long)]
@@ -102,55 +102,55 @@ pub(super) struct Bench {
     #[arg(long)]
     http2: bool,
     /// With HTTP/2: readers on each connection. Servers allow some 100 to 250.
-    #[arg(long, value_name = "N", default_value = "1", requires = "http2")]
+    #[arg(long, value_name = "N", default_value = "1", requires = "http2", value_parser = whole::<NonZeroU16>(1..=u16::MAX.into(), ""))]
     streams_per_connection: NonZeroU16,
     /// Beside the readers so many more that never read, over HTTP/1.1: nothing is expected of them.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = value_parser!(u32).range(0..=20_000))]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = whole::<u32>(0..=20_000, ""))]
     stalled: u32,
     /// Beside the readers so many clients that begin a request and never end it, each followed by another when the server
     /// ends it.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = value_parser!(u32).range(0..=20_000))]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "resume_events", value_parser = whole::<u32>(0..=20_000, ""))]
     half_open: u32,
     /// Connects under way at once.
-    #[arg(long, value_name = "N", default_value = "256")]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = whole::<NonZeroU16>(1..=u16::MAX.into(), ""))]
     connect_at_once: NonZeroU16,
     /// Threads that read.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u16>(1..=64, ""))]
     threads: u16,
 
     /// Events, by all publishers together.
-    #[arg(long, short = 'e', value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..i64::from(mark::MAX_NUMBER)))]
+    #[arg(long, short = 'e', value_name = "N", default_value_t = 200, value_parser = whole::<u32>(1..=u64::from(mark::MAX_NUMBER) - 1, ""))]
     events: u32,
     /// Events a second, by all publishers together. Without it, as fast as they are taken.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = decimal)]
     rate: Option<f64>,
     /// Stop publishing after so many seconds, whatever is left of the events.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = decimal)]
     seconds: Option<f64>,
     /// Publishers, each with a connection of its own.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=1024, ""))]
     publishers: u32,
     /// The size of an event's data in bytes, 33 at least.
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(mark::MARK_BYTES as u64..))]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = bytes::<usize>(mark::MARK_BYTES as u64))]
     payload: usize,
 
     /// Connect only.
     #[arg(long)]
     idle: bool,
     /// Publish so many events on each feed first, and have the readers come back for them.
-    #[arg(long, value_name = "N", conflicts_with_all = ["events", "idle"], value_parser = value_parser!(u32).range(1..1_000_000))]
+    #[arg(long, value_name = "N", conflicts_with_all = ["events", "idle"], value_parser = whole::<u32>(1..=999_999, ""))]
     resume_events: Option<u32>,
     /// The server's process on this machine, to measure its processor time and memory; several with commas.
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = count::<u32>(0))]
     pid: Vec<u32>,
     /// Read the memory also when so many readers are connected.
-    #[arg(long, value_name = "N", value_delimiter = ',', requires = "pid")]
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "pid", value_parser = whole::<usize>(0..=u64::MAX, ""))]
     memory_at: Vec<usize>,
     /// How long to rest before memory is read and before the first event, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.5, value_parser = decimal)]
     rest: f64,
     /// How long to wait for events that do not come, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = decimal)]
     patience: f64,
     /// Print the result as JSON.
     #[arg(long)]
@@ -241,7 +241,7 @@ impl Bench {
         let base = self.url.trim_end_matches('/');
         let url = |own: &Option<String>, place: &str| match own {
             Some(own) => UrlTemplate::parse(own),
-            None => UrlTemplate::parse(&format!("{base}{place}")),
+            None => Ok(UrlTemplate::parse(base)?.below(place)),
         };
         let shown = self.shown()?;
         let several = self.patterns_per_reader > 1;

@@ -202,11 +202,11 @@ mod tests {
             "u",
             "--nats-password",
             SECRET,
-            "--nats-token",
-            SECRET,
             "--jwks-url",
             &https,
         ]);
+        let token = text_of(&["--nats", "nats://host", "--nats-token", SECRET]);
+        assert!(!token.contains(SECRET), "{token}");
         assert!(!text.contains(SECRET), "{text}");
         assert!(
             line(&text, "--jwt-key").contains('…') && line(&text, "--nats").contains("host:4222"),

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod files;
+mod issuer;
 mod log;
 mod machine;
 mod round_trip;
@@ -114,6 +115,9 @@ impl Doctor {
             Ok(()) => Finding::ok("the settings go together"),
             Err(error) => Finding::fail(with_places(&error, told), ""),
         });
+        if let Some(url) = &settings.auth.jwks_url {
+            all.extend(issuer::look(url).await);
+        }
         all.extend(certificate::look(&settings.tls));
         all.extend(files::secrets(told));
         all.extend(settings.data.folder.as_deref().map(files::data));

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 const PREFIX: &str = "TIDINGS_";
 /// Variables that begin so and are none of a running program's: what the tests and the build are told.
 const OTHERS: [&str; 3] = ["TIDINGS_TEST_", "TIDINGS_COMMIT", "TIDINGS_BUILD"];
-/// In how many characters a name is misspelt at most.
+/// In how many characters a name is misspelt at most; a short one in fewer, one for each three that it has.
 const MISSPELT: usize = 2;
 
 /// What to say of variables that look like settings and are none; `None` where there are none such.
@@ -74,9 +74,11 @@ pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String>
         let rest = name.strip_prefix(one.as_str());
         rest.is_some_and(|rest| rest.starts_with(['_', '-']))
     };
+    let own = name.strip_prefix(PREFIX).unwrap_or(name);
+    let most = MISSPELT.min(own.len() / 3);
     let misspelt = known.iter().min_by_key(distance);
     misspelt
-        .filter(|one| distance(one) <= MISSPELT)
+        .filter(|one| distance(one) <= most)
         .or_else(|| known.iter().filter(begins).max_by_key(|one| one.len()))
 }
 
@@ -154,6 +156,10 @@ mod tests {
             let expected = format!("{name} is no setting; is {meant} meant?");
             let told = told(&[(name, "hunter2")]).expect("an error");
             assert!(told.ends_with(&expected), "{told}");
+        }
+        for name in ["TIDINGS_FOO", "TIDINGS_X"] {
+            let told = told(&[(name, "1")]).expect("an error");
+            assert!(told.ends_with("`tidings --help` has all of them"), "{told}");
         }
         let told = told(&[("TIDINGS_COLOUR", "hunter2"), ("TIDINGS_PORT", "8080")]);
         let told = told.expect("an error");

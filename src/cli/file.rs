@@ -65,7 +65,13 @@ impl Source<'_> {
         let document = Document::parse(self.text).map_err(|error| {
             // Its own text quotes the line, in which there may be a secret.
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            format!("{}: {message}", self.place(error.span()))
+            let key = error.span().and_then(|span| self.text.get(span));
+            let key = key.filter(|key| message == "duplicate key" && self.option(key).is_some());
+            let place = self.place(error.span());
+            match key {
+                Some(name) => format!("{place}: {name} is there a second time"),
+                None => format!("{place}: {message}"),
+            }
         })?;
         let table = document.as_table();
         let settings = table.iter().map(|(name, item)| {
@@ -123,7 +129,8 @@ impl Source<'_> {
         };
         let dashed = name.to_ascii_lowercase().replace('_', "-");
         let dashed = dashed.strip_prefix("tidings-").unwrap_or(&dashed);
-        match nearest(dashed, &known).filter(|_| name != "config") {
+        match nearest(dashed, &known) {
+            _ if name == "config" => "config is not for the file, which it names".to_owned(),
             Some(meant) if !item.is_table_like() => {
                 format!("{} is no setting; is {meant} meant?", name.escape_debug())
             }
@@ -152,12 +159,17 @@ impl Source<'_> {
             (one, _) => vec![one],
         };
         let arguments = values.into_iter().map(|value| {
-            let text = text(value)
-                .ok_or_else(|| wrong(value, "it is a text in quotes, or a number".to_owned()))?;
-            let argument = format!("--{name}={text}");
-            match self.refusal(&argument) {
-                Some(reason) => Err(wrong(value, reason)),
-                None => Ok(argument),
+            let text = text(value);
+            let written = || value.span().map(|span| self.text[span].to_owned());
+            let shown = text.clone().or_else(written).unwrap_or_default();
+            let argument = format!("--{name}={shown}");
+            match (self.refusal(&argument), text) {
+                (Some(reason), _) => Err(wrong(value, reason)),
+                (None, Some(_)) => Ok(argument),
+                (None, None) => Err(wrong(
+                    value,
+                    "it is a text in quotes, or a number".to_owned(),
+                )),
             }
         });
         arguments.collect()
@@ -247,11 +259,11 @@ mod tests {
         for (text, expected) in [
             (
                 "\nmax-streams = \"x\"",
-                "t.toml:2: max-streams = \"x\": invalid digit found in string",
+                "t.toml:2: max-streams = \"x\": it is a whole number from 0 to 4294967295",
             ),
             (
                 "max-patterns = 0",
-                "t.toml:1: max-patterns = 0: 0 is not in 1..=4294967295",
+                "t.toml:1: max-patterns = 0: it is a whole number from 1 to 4294967295",
             ),
             (
                 "nats-create = 'always'",
@@ -267,7 +279,15 @@ mod tests {
             ),
             (
                 "drain = 1979-05-27",
-                "t.toml:1: drain = 1979-05-27: it is a text in quotes, or a number",
+                "t.toml:1: drain = 1979-05-27: it is a whole number of seconds from 0 to 3600",
+            ),
+            (
+                "console = true",
+                "t.toml:1: console = true: it is \"on\" or \"off\"",
+            ),
+            (
+                "nats-stream = true",
+                "t.toml:1: nats-stream = true: it is a text in quotes, or a number",
             ),
             (
                 "max_stream = 1",
@@ -279,7 +299,7 @@ mod tests {
             ),
             (
                 "config = 'x'",
-                "t.toml:1: the key is no setting; `tidings --help` has all of them",
+                "t.toml:1: config is not for the file, which it names",
             ),
             (
                 "\n[nats]\nstream = 'S'",
@@ -289,7 +309,10 @@ mod tests {
                 "[server]\nlisten = 'S'",
                 "t.toml:1: the key is no setting; keys are the options' long names, without tables; `tidings --help` has all of them",
             ),
-            ("retry = 20\nretry = 30", "t.toml:2: duplicate key"),
+            (
+                "retry = 20\nretry = 30",
+                "t.toml:2: retry is there a second time",
+            ),
         ] {
             let error = read_text(text).err().expect(text);
             assert_eq!(error, expected);

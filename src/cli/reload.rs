@@ -133,7 +133,7 @@ mod tests {
         let text = first_part(&error.expect("an error").to_string());
         assert_eq!(
             text,
-            "invalid value '1' for '--retry <MS>': 1 is not in 10..=3600000"
+            "invalid value '1' for '--retry <MS>': it is a whole number of milliseconds from 10 to 3600000"
         );
     }
 }

@@ -37,6 +37,10 @@ pub(super) struct Remote {
 
     #[command(flatten)]
     trust: Trust,
+
+    /// Whether it is reached directly, whatever proxy is set.
+    #[arg(skip)]
+    is_direct: bool,
 }
 
 /// What is shown to a server. The ids are unlike those of a server's own settings, beside which `doctor` has them.
@@ -109,6 +113,15 @@ impl Remote {
             url,
             credential,
             trust,
+            is_direct: false,
+        }
+    }
+
+    /// The same, whatever proxy is set.
+    pub(super) fn direct(self) -> Self {
+        Self {
+            is_direct: true,
+            ..self
         }
     }
 
@@ -130,7 +143,7 @@ impl Remote {
             .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .tcp_keepalive(KEEPALIVE);
-        if self.is_local() {
+        if self.is_direct || self.is_local() {
             client = client.no_proxy();
         }
         if let Some(ca) = &self.trust.trusted {
@@ -169,11 +182,7 @@ impl Remote {
 
     /// Why a request failed, by the innermost of its reasons, as in `Connection refused`.
     pub(super) fn cause(&self, error: &reqwest::Error) -> String {
-        let mut cause: &dyn Error = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        let cause = cause.to_string();
+        let cause = innermost(error);
         let is = |named: &str| self.url.scheme() == "https" && cause.contains(named);
         if is("InvalidContentType") {
             // What rustls makes of an answer in plain HTTP.
@@ -182,8 +191,13 @@ impl Remote {
             "the server's certificate is of an authority that is not trusted here; --ca names one"
                 .to_owned()
         } else if is("BadSignature") {
-            "the server's certificate is not issued by the authority that is trusted here (--ca), though that one is called as its issuer is"
-                .to_owned()
+            let (trusted, change) = match self.trust.trusted.is_some() {
+                true => ("that is trusted here (--ca)", ""),
+                false => ("that this system trusts", "; --ca names another"),
+            };
+            format!(
+                "the server's certificate is not issued by the authority {trusted}, though that one is called as its issuer is{change}"
+            )
         } else if is("CaUsedAsEndEntity") {
             "the server's certificate is one of an authority (basicConstraints CA:TRUE); it needs one with CA:FALSE"
                 .to_owned()
@@ -196,6 +210,20 @@ impl Remote {
     pub(super) fn shown(&self) -> String {
         shown_url(self.url.as_str().trim_end_matches('/'))
     }
+}
+
+/// Whether a request failed by what does not pass by itself: the certificate, or that there is no TLS.
+pub(super) fn is_for_good(error: &reqwest::Error) -> bool {
+    let cause = innermost(error);
+    cause.contains("invalid peer certificate") || cause.contains("InvalidContentType")
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 fn authorities(file: &Path) -> anyhow::Result<Vec<Certificate>> {

@@ -3,7 +3,7 @@
 use super::config::with_places;
 use super::reload::{Reloader, SetFilter, tell_init};
 use super::{Given, LogFormat, Serve};
-use crate::app::{App, Shutdown, StartError};
+use crate::app::{App, Shutdown};
 use crate::auth::Access;
 use crate::version::BUILD;
 use sd_notify::NotifyState;
@@ -29,9 +29,9 @@ pub(super) async fn run(serve: Serve, given: Given) -> anyhow::Result<ExitCode> 
         Ok(app) => app,
         Err(error) => {
             let text = with_places(&error, &given.told);
-            return match error {
-                StartError::Log(_) | StartError::Auth(_) | StartError::Tls(_) => Ok(wrong(&text)),
-                _ => Err(anyhow::Error::msg(text)),
+            return match error.is_of_settings() {
+                true => Ok(wrong(&text)),
+                false => Err(anyhow::Error::msg(text)),
             };
         }
     };

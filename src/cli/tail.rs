@@ -2,6 +2,7 @@
 
 use super::printable;
 use super::remote::{Remote, refusal};
+use crate::config::number::whole;
 use crate::config::parse_pattern;
 use crate::event::{Pattern, Position};
 use crate::wire::{Block, Parser};
@@ -60,7 +61,7 @@ pub(super) struct Tail {
     after: After,
 
     /// To begin with so many of the newest events, as far as the server has them at hand; at most 1000.
-    #[arg(long, env = "TIDINGS_LAST", value_name = "N", conflicts_with = "after", value_parser = clap::value_parser!(u16).range(..=1000))]
+    #[arg(long, env = "TIDINGS_LAST", value_name = "N", conflicts_with = "after", value_parser = whole::<u16>(0..=1000, ""))]
     last: Option<u16>,
 
     /// One JSON envelope a line.
@@ -68,7 +69,7 @@ pub(super) struct Tail {
     json: bool,
 
     /// To end after so many events.
-    #[arg(long, env = "TIDINGS_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "TIDINGS_COUNT", value_name = "N", value_parser = whole::<u64>(1..=u64::MAX, ""))]
     count: Option<u64>,
 
     #[command(flatten)]

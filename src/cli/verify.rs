@@ -1,11 +1,12 @@
 //! `tidings verify`: see [`crate::verify`].
 
 use super::bench::make_room_for;
-use super::remote::{Credential, Trust, parse_url};
+use super::remote::{Credential, Remote, Trust, is_for_good, parse_url, refusal};
+use crate::config::number::{bytes, count, decimal, whole};
 use crate::verify::{Form, NatsTarget, Plan, Progress, Run, StartError};
 use clap::Args;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::Url;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
+/// How long a replica may take to say that it will never have a reader.
+const ASKED: Duration = Duration::from_secs(5);
 /// How often the line on a terminal is written, and how often one where there is no terminal.
 const ON_TERMINAL: Duration = Duration::from_millis(250);
 const ELSEWHERE: Duration = Duration::from_secs(10);
@@ -32,7 +35,7 @@ early, and a second one the program, with 130.
 Exit codes:
   0  every reader had every event that it was due, once, unaltered and in order, or was told of a gap or a reset
   1  something was lost, doubled, altered or out of order without a word; or nothing was acknowledged, or a \
-reader was without a connection at the end (the report says which)
+reader was without a connection at the end (the report says which); or no replica will ever have a reader
   2  the settings are wrong";
 
 /// See [`super::Command::Verify`].
@@ -62,32 +65,32 @@ pub(super) struct Verify {
     trust: Trust,
 
     /// Readers: in turn of one feed, of a wildcard `*`, of `>`, and of several patterns.
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = count::<u32>(0))]
     readers: u32,
     /// Feeds, all of which every publisher publishes to.
-    #[arg(long, value_name = "N", default_value_t = 9)]
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = count::<u32>(0))]
     feeds: u32,
     /// Publishers, each of which sends one event after the other.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = count::<u32>(0))]
     publishers: u32,
     /// Events a second, by all publishers together.
-    #[arg(long, value_name = "N", default_value_t = 100.0)]
+    #[arg(long, value_name = "N", default_value_t = 100.0, value_parser = decimal)]
     rate: f64,
     /// How long to publish, as in 90, 60s, 10m or 2h.
     #[arg(long = "for", value_name = "TIME", default_value = "10s", conflicts_with = "events", value_parser = parse_time)]
     time: Duration,
     /// How many events to publish, however long that takes.
-    #[arg(long, short = 'e', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'e', value_name = "N", value_parser = whole::<u64>(1..=u64::MAX, ""))]
     events: Option<u64>,
     /// The largest padding of an event in bytes; each has another.
-    #[arg(long, value_name = "BYTES", default_value_t = 200)]
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = bytes::<usize>(0))]
     padding: usize,
 
     /// After how long a reader cuts itself off, on average, to come back mostly elsewhere; 0 for never.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_time)]
     cut: Duration,
     /// How many of the readers read slowly, from 0 to 1.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = decimal)]
     slow: f64,
     /// The forms in which readers ask, with commas: one of them by chance, each time that a reader comes back.
     #[arg(
@@ -104,7 +107,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FEED", default_value = "verify")]
     prefix: String,
     /// Where chance comes from: the same draws the same patterns, and cuts after the same times.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX, ""))]
     seed: Option<u64>,
     /// Print the report as JSON.
     #[arg(long)]
@@ -119,7 +122,7 @@ impl Verify {
         let plan = self.plan()?;
         plan.check().unwrap_or_else(|error| wrong(&error));
         make_room_for(u64::from(plan.readers) + u64::from(plan.publishers))?;
-        let seed = plan.seed;
+        let (seed, asked) = (plan.seed, plan.clone());
         let run = match Run::start(plan) {
             Ok(run) => run,
             Err(StartError::Plan(error)) => wrong(&error),
@@ -127,6 +130,7 @@ impl Verify {
             Err(error) => return Err(error.into()),
         };
         write(&format!("verify: {} with seed {seed}\n", run.feeds()));
+        ask(&asked, &run.feeds()).await?;
         publish(&run, time, events).await?;
         write("verify: waiting for what has not come yet\n");
         let report = run.finish().await;
@@ -164,6 +168,34 @@ impl Verify {
             ..defaults
         })
     }
+}
+
+/// Fails where no replica will ever have a reader, however often it comes back: it says no, or is not who it has to be.
+async fn ask(plan: &Plan, feeds: &str) -> anyhow::Result<()> {
+    let mut refused = None;
+    for url in &plan.replicas {
+        let trusted = plan.ca.clone();
+        let remote = Remote::new(url.clone(), Credential::default(), Trust { trusted }).direct();
+        let request = remote.client()?.get(remote.feeds(Some(feeds)));
+        let request = request.headers(plan.headers.clone());
+        let request = request.header(ACCEPT, "application/json").timeout(ASKED);
+        let shown = remote.shown();
+        refused = Some(match request.send().await {
+            Ok(answer) if is_no(answer.status()) => format!("{shown}: {}", refusal(answer).await),
+            Err(error) if is_for_good(&error) => format!("{shown}: {}", remote.cause(&error)),
+            _ => return Ok(()),
+        });
+    }
+    refused.map_or(Ok(()), |refused| Err(anyhow::Error::msg(refused)))
+}
+
+fn is_no(status: StatusCode) -> bool {
+    let all = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+    ];
+    all.contains(&status)
 }
 
 /// Until the time is over, all is published, or the program is told to end.

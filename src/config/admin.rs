@@ -36,6 +36,6 @@ fn parse_switch(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("it is on or off".to_owned()),
+        _ => Err("it is \"on\" or \"off\"".to_owned()),
     }
 }

@@ -36,6 +36,7 @@ pub struct AuthSettings {
         long,
         env = "TIDINGS_JWKS_URL",
         value_name = "URL",
+        value_parser = parse_jwks_url,
         hide_env_values = true
     )]
     pub jwks_url: Option<Url>,
@@ -182,6 +183,14 @@ impl AuthSettings {
 fn is_cookie_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)
+}
+
+fn parse_jwks_url(text: &str) -> Result<Url, String> {
+    let is_web = |url: &Url| matches!(url.scheme(), "https" | "http");
+    let url = Url::parse(text).ok().filter(is_web);
+    url.ok_or_else(|| {
+        "it begins with https://, as in https://id.example.com/.well-known/jwks.json".to_owned()
+    })
 }
 
 fn parse_algorithm(text: &str) -> Result<Algorithm, String> {

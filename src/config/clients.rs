@@ -1,7 +1,6 @@
 //! Bounds on what a single client may have, and how clients behind proxies are told apart.
 
-use super::count;
-use clap::value_parser;
+use super::number::count;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -17,7 +16,7 @@ pub struct ClientSettings {
         env = "TIDINGS_MAX_CONNECTIONS_PER_ADDRESS",
         value_name = "N",
         default_value_t = 10_000,
-        value_parser = count(1)
+        value_parser = count::<usize>(1)
     )]
     pub max_connections_per_address: usize,
 
@@ -27,25 +26,25 @@ pub struct ClientSettings {
         env = "TIDINGS_MAX_CONNECTIONS_PER_SUBJECT",
         value_name = "N",
         default_value_t = 1_000,
-        value_parser = count(1)
+        value_parser = count::<usize>(1)
     )]
     pub max_connections_per_subject: usize,
 
     /// Events that one subject may publish in a second; one of whom no subject is known, from one address. API keys
     /// and this machine's own addresses may publish as many as they like. More are answered with 429.
-    #[arg(long, env = "TIDINGS_PUBLISH_RATE", value_name = "N", default_value_t = per_second(1_000), value_parser = value_parser!(NonZeroU32))]
+    #[arg(long, env = "TIDINGS_PUBLISH_RATE", value_name = "N", default_value_t = per_second(1_000), value_parser = count::<NonZeroU32>(1))]
     pub publish_rate: NonZeroU32,
 
     /// Events that may come at once after a pause, before that rate holds.
-    #[arg(long, env = "TIDINGS_PUBLISH_BURST", value_name = "N", default_value_t = per_second(5_000), value_parser = value_parser!(NonZeroU32))]
+    #[arg(long, env = "TIDINGS_PUBLISH_BURST", value_name = "N", default_value_t = per_second(5_000), value_parser = count::<NonZeroU32>(1))]
     pub publish_burst: NonZeroU32,
 
     /// Messages that one subject may send in a second over all of its WebSockets, likewise.
-    #[arg(long, env = "TIDINGS_MESSAGE_RATE", value_name = "N", default_value_t = per_second(200), value_parser = value_parser!(NonZeroU32))]
+    #[arg(long, env = "TIDINGS_MESSAGE_RATE", value_name = "N", default_value_t = per_second(200), value_parser = count::<NonZeroU32>(1))]
     pub message_rate: NonZeroU32,
 
     /// Messages that may come at once after a pause, before that rate holds.
-    #[arg(long, env = "TIDINGS_MESSAGE_BURST", value_name = "N", default_value_t = per_second(1_000), value_parser = value_parser!(NonZeroU32))]
+    #[arg(long, env = "TIDINGS_MESSAGE_BURST", value_name = "N", default_value_t = per_second(1_000), value_parser = count::<NonZeroU32>(1))]
     pub message_burst: NonZeroU32,
 
     /// Networks of proxies whose word is taken for where a request comes from, as in `10.0.0.0/8`; may be given several

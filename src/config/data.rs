@@ -1,7 +1,7 @@
 //! The log on disk.
 
+use super::number::{bytes, whole};
 use crate::log::DiskLimits;
-use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,12 +25,11 @@ pub struct DataSettings {
         env = "TIDINGS_DATA_MAX_AGE",
         value_name = "HOURS",
         default_value_t = 72,
-        requires = "folder"
-    )]
+        requires = "folder", value_parser = whole::<u32>(0..=u32::MAX.into(), "hours"))]
     pub data_max_age_hours: u32,
 
     /// How many bytes of events the log keeps; 0 for no limit. The file takes up to twice as much.
-    #[arg(long = "data-max-bytes", env = "TIDINGS_DATA_MAX_BYTES", value_name = "BYTES", default_value_t = 10 << 30, requires = "folder")]
+    #[arg(long = "data-max-bytes", env = "TIDINGS_DATA_MAX_BYTES", value_name = "BYTES", default_value_t = 10 << 30, requires = "folder", value_parser = bytes::<u64>(0))]
     pub data_max_bytes: u64,
 
     /// How many events the log keeps; 0 for no limit.
@@ -39,12 +38,11 @@ pub struct DataSettings {
         env = "TIDINGS_DATA_MAX_EVENTS",
         value_name = "N",
         default_value_t = 0,
-        requires = "folder"
-    )]
+        requires = "folder", value_parser = whole::<u64>(0..=u64::MAX, ""))]
     pub data_max_events: u64,
 
     /// How much of the file is kept in memory, in bytes.
-    #[arg(long = "data-cache-bytes", env = "TIDINGS_DATA_CACHE_BYTES", value_name = "BYTES", default_value_t = 64 << 20, requires = "folder", value_parser = RangedU64ValueParser::<usize>::new().range(1 << 20..))]
+    #[arg(long = "data-cache-bytes", env = "TIDINGS_DATA_CACHE_BYTES", value_name = "BYTES", default_value_t = 64 << 20, requires = "folder", value_parser = bytes::<usize>(1 << 20))]
     pub data_cache_bytes: usize,
 }
 

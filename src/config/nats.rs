@@ -1,5 +1,6 @@
 //! How NATS is reached, and the stream on it.
 
+use super::number::{bytes, whole};
 use crate::auth::Secret;
 use std::fmt;
 use std::path::PathBuf;
@@ -35,7 +36,8 @@ pub struct NatsSettings {
         long = "nats-user",
         env = "TIDINGS_NATS_USER",
         value_name = "NAME",
-        requires = "password_or_file"
+        requires = "password_or_file",
+        conflicts_with_all = ["token", "token_file"]
     )]
     pub user: Option<String>,
 
@@ -145,7 +147,7 @@ pub struct NatsSettings {
     pub create: CreateStream,
 
     /// Replicas of a stream that is created, 1 to 5.
-    #[arg(long = "nats-replicas", env = "TIDINGS_NATS_REPLICAS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    #[arg(long = "nats-replicas", env = "TIDINGS_NATS_REPLICAS", value_name = "N", default_value_t = 1, value_parser = whole::<u8>(1..=5, ""))]
     pub replicas: u8,
 
     /// How long a stream that is created keeps an event, in hours; 0 for ever.
@@ -153,16 +155,15 @@ pub struct NatsSettings {
         long = "nats-max-age",
         env = "TIDINGS_NATS_MAX_AGE",
         value_name = "HOURS",
-        default_value_t = 72
-    )]
+        default_value_t = 72, value_parser = whole::<u32>(0..=u32::MAX.into(), "hours"))]
     pub max_age_hours: u32,
 
     /// How many bytes a stream that is created keeps; 0 for no limit.
-    #[arg(long = "nats-max-bytes", env = "TIDINGS_NATS_MAX_BYTES", value_name = "BYTES", default_value_t = 10 << 30)]
+    #[arg(long = "nats-max-bytes", env = "TIDINGS_NATS_MAX_BYTES", value_name = "BYTES", default_value_t = 10 << 30, value_parser = bytes::<u64>(0))]
     pub max_bytes: u64,
 
     /// How long NATS may take to answer, in seconds.
-    #[arg(long = "nats-timeout", env = "TIDINGS_NATS_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=300))]
+    #[arg(long = "nats-timeout", env = "TIDINGS_NATS_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = whole::<u16>(1..=300, "seconds"))]
     pub timeout_seconds: u16,
 }
 

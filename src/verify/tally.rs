@@ -127,6 +127,13 @@ impl fmt::Display for Example {
             after,
             what,
         } = self;
-        write!(f, "reader {reader}, {id} after {after}: {what}")
+        write!(f, "reader {reader}")?;
+        if id != "-" {
+            write!(f, ", {id}")?;
+        }
+        if !after.is_empty() {
+            write!(f, " after {after}")?;
+        }
+        write!(f, ": {what}")
     }
 }

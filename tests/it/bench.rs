@@ -226,6 +226,14 @@ async fn a_server_that_is_not_there_is_a_failure() {
 }
 
 #[tokio::test]
+async fn a_server_with_tls_is_refused_by_the_url_that_was_given() {
+    let ended = Program::run(&["bench", "--url", "https://localhost:1"], b"").await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let expected = "`https://localhost:1` does not begin with http://, and bench speaks no TLS";
+    assert!(ended.err.contains(expected), "{ended:?}");
+}
+
+#[tokio::test]
 async fn another_machine_is_left_alone_unless_one_insists() {
     let ended = Program::run(&["bench", "--url", "http://192.0.2.1"], b"").await;
     assert_eq!(ended.code(), Some(1));

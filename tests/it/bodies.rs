@@ -77,7 +77,7 @@ fn a_budget_that_could_never_take_the_largest_body_is_refused() {
             "20000001",
         ]));
         let error = refused.expect_err("a budget that is too small");
-        assert!(matches!(error, StartError::PublishBytes { .. }), "{error}");
+        assert!(matches!(error, StartError::Budget { .. }), "{error}");
         assert!(error.to_string().contains(limit), "{error}");
     }
 }

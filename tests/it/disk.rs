@@ -170,7 +170,7 @@ async fn what_can_be_no_log_is_refused_with_what_would_be_right() {
         (&["--data-max-events", "5"], 2, "--data <FOLDER>"),
         (
             &["--data", path, "--data-max-bytes", "1000000"],
-            1,
+            2,
             "less than twice the largest event",
         ),
         (

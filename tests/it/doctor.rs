@@ -7,6 +7,8 @@ use crate::proxy::{Kind, NGINX, Proxy};
 use crate::replica::Replica;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// What it finds, for few connections, which each machine has room for.
 async fn doctor(arguments: &[&str]) -> Ended {
@@ -81,6 +83,62 @@ async fn secrets_that_everyone_can_read_are_told_with_what_to_do() {
             assert!(found.starts_with(verdict), "{mode:o}: {found}");
             assert_eq!(found.contains("chmod o= "), *verdict == "warn", "{found}");
         }
+    }
+}
+
+/// It has hashes alone: whoever can read it can make nothing of it.
+#[tokio::test]
+async fn a_file_of_api_keys_may_be_read_by_everyone_and_not_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = folder.path().join("keys");
+    let made = Program::run(&["token", "--api-key=a", "--admin"], b"").await;
+    let hash = made.err.lines().chain(made.out.lines());
+    let mut hash = hash.filter(|line| line.starts_with("a:"));
+    let hash = hash.next().unwrap_or_else(|| panic!("no hash: {made:?}"));
+    for (mode, verdict) in [(0o644, "ok    "), (0o646, "warn  ")] {
+        write(&keys, hash, mode);
+        let ended = doctor(&["--api-keys-file", text(&keys)]).await;
+        assert_eq!(ended.code(), Some(0), "{ended:?}");
+        let found = line(&ended, "(--api-keys-file)");
+        assert!(found.starts_with(verdict), "{mode:o}: {found}");
+    }
+}
+
+/// One of two: the other is of no kind that there is.
+#[tokio::test]
+async fn the_keys_of_an_issuer_that_can_be_used_are_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let keys = r#"{"keys":[{"kty":"none"},{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+        let length = keys.len();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}");
+            let _ = socket
+                .write_all(format!("{head}\r\n\r\n{keys}").as_bytes())
+                .await;
+        }
+    });
+    let about = ["--jwt-issuer=us", "--jwt-audience=them", "--jwks-url", &url];
+    let ended = doctor(&about).await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
+    let found = line(&ended, "issuer: ");
+    let told = found.starts_with("ok    ") && found.contains(" 1 of its keys can be used");
+    assert!(told, "{found}");
+}
+
+#[tokio::test]
+async fn an_issuer_whose_keys_can_not_be_had_is_told() {
+    let replica = Replica::start(&[]).await;
+    let about = ["--jwt-issuer=us", "--jwt-audience=them", "--jwks-url"];
+    for (path, expected) in [("/none", "the answer is 404"), ("/openapi.json", "keys")] {
+        let url = replica.url(path);
+        let ended = doctor(&[&about[..], &[&url]].concat()).await;
+        assert_eq!(ended.code(), Some(1), "{ended:?}");
+        let found = line(&ended, "issuer: ");
+        let told = found.contains(&url) && found.contains(expected);
+        assert!(found.starts_with("fail  ") && told, "{found}");
     }
 }
 
@@ -169,10 +227,12 @@ async fn an_event_goes_the_way_that_clients_go() {
     let replica = Replica::start(&[]).await;
     let proxy = Proxy::start(NGINX, replica.address).await;
     for address in [replica.address, proxy.address()] {
-        let ended = doctor(&["--url", &format!("http://{address}")]).await;
+        let url = format!("http://{address}");
+        let ended = doctor(&["--url", &url]).await;
         assert_eq!(ended.code(), Some(0), "{ended:?}");
+        let begins = format!("ok    {url}: ");
         for what in ["stream: it began", "stream: an event came through", "agree"] {
-            assert!(line(&ended, what).starts_with("ok    "), "{ended:?}");
+            assert!(line(&ended, what).starts_with(&begins), "{ended:?}");
         }
     }
     assert_eq!(replica.hub().usage().events, 2);

@@ -168,7 +168,7 @@ async fn a_file_that_is_wrong_changes_nothing_and_says_why() {
         (
             "max-patterns = 6\nretry = 1",
             "",
-            format!("{}:5: retry = 1: 1 is not in", path.display()),
+            format!("{}:5: retry = 1: it is a whole number", path.display()),
         ),
         (
             "max-patterns = 6\nretry = = 1",

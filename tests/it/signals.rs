@@ -247,7 +247,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
 #[tokio::test]
 async fn an_address_that_others_reach_is_refused_before_anything_listens() {
     let ended = Program::run(&["--listen", "0.0.0.0:0"], b"").await;
-    assert_eq!((ended.code(), ended.out.as_str()), (Some(1), ""));
+    assert_eq!((ended.code(), ended.out.as_str()), (Some(2), ""));
     assert!(
         ended
             .err

@@ -182,26 +182,46 @@ async fn readers_that_can_not_connect_are_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn why_readers_and_publishers_are_refused_is_told() {
-    let replica = guarded(&["--anonymous-publish=>"]).await;
-    for form in ["sse", "poll"] {
-        let url = replica.url("/");
-        let arguments = [
-            "verify",
-            "--url",
-            &url,
-            "--readers=1",
-            "--events=1",
-            "--settle=0",
-        ];
-        let ended = Program::run(&[&arguments[..], &["--form", form]].concat(), b"").await;
+async fn why_readers_are_refused_for_good_is_told_at_once() {
+    let guarded = guarded(&["--anonymous-publish=>"]).await;
+    let secret = Replica::with_tls(&[]).await;
+    let open = Replica::start(&[]).await;
+    let elsewhere = format!("{}/elsewhere", open.url(""));
+    for (url, expected) in [
+        (guarded.url(""), "401 Unauthorized: reading `verify."),
+        (secret.url(""), "that is not trusted here; --ca names one"),
+        (elsewhere, "404 Not Found"),
+    ] {
+        // Two of them, and for a time that this test has not.
+        let all = format!("{url},{url}/");
+        let ended = Program::run(&["verify", "--for=1h", "--url", &all], b"").await;
+        assert_eq!((ended.code(), &*ended.out), (Some(1), ""), "{ended:?}");
+        let last = ended.err.lines().last().expect("a line");
+        let shown = format!("tidings: {url}: ");
         assert!(
-            ended
-                .out
-                .contains("answered with 401 Unauthorized: reading `verify."),
+            last.starts_with(&shown) && last.contains(expected),
             "{ended:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_reader_was_without_a_connection_is_told_without_an_id_that_there_is_not() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let arguments = [
+        "verify",
+        "--url",
+        &url,
+        "--readers=1",
+        "--for=0",
+        "--settle=0",
+    ];
+    let ended = Program::run(&arguments, b"").await;
+    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    let expected = "\n  reader 0: without a connection at the end";
+    assert!(ended.out.contains(expected), "{ended:?}");
 }
 
 /// Runs the program through a proxy that lies.

@@ -85,6 +85,8 @@ fn a_grant_by_claim_takes_values_with_colons_and_names_that_are_urls() {
             "{text}"
         );
     }
+    let unknown = "role=x:foo=a".parse::<ClaimGrant>();
+    assert!(unknown.unwrap_err().to_string().contains("`foo=a`"));
     assert!("role=x:subscribe=a..b".parse::<ClaimGrant>().is_err());
 }
 

@@ -19,7 +19,7 @@ impl UrlTemplate {
     /// Reads a template, and looks its host up.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let rest = text.strip_prefix("http://").with_context(|| {
-            format!("`{text}` must begin with http:// (a benchmark speaks no TLS)")
+            format!("`{text}` does not begin with http://, and bench speaks no TLS")
         })?;
         let (authority, path) = match rest.find(['/', '?']) {
             Some(end) => rest.split_at(end),
@@ -46,6 +46,12 @@ impl UrlTemplate {
                 false => path.to_owned(),
             },
         })
+    }
+
+    /// The one of a place below it.
+    pub(super) fn below(self, place: &str) -> Self {
+        let path = format!("{}{place}", self.path.trim_end_matches('/'));
+        Self { path, ..self }
     }
 
     /// Whether what is sent there stays on this machine.
@@ -112,6 +118,14 @@ mod tests {
         assert_eq!(url.address, "127.0.0.1:8001".parse().unwrap());
         assert_eq!(url.authority, "127.0.0.1:8001");
         assert_eq!(url.target(["a.b"].into_iter()), "/sub/a.b?x=1");
+        for (base, target) in [
+            ("http://localhost", "/feeds/a"),
+            ("http://localhost/", "/feeds/a"),
+            ("http://localhost/b/", "/b/feeds/a"),
+        ] {
+            let url = UrlTemplate::parse(base).unwrap().below("/feeds/{feed}");
+            assert_eq!(url.target(["a"].into_iter()), target, "{base}");
+        }
         let url = UrlTemplate::parse("http://localhost?{query}").unwrap();
         assert_eq!(url.address.port(), 80);
         assert_eq!(

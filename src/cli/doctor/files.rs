@@ -11,8 +11,11 @@ use std::path::Path;
 
 /// Files that are for everyone's eyes.
 const PUBLIC: [&str; 3] = ["nats-ca", "nats-cert", "tls-cert"];
-/// The bits of a mode that are everyone's.
+/// A file of hashes, which nobody can make anything of, but change.
+const HASHES: &str = "api-keys-file";
+/// The bits of a mode that are everyone's, and the one with which everyone may change a file.
 const EVERYONE: u32 = 0o007;
+const CHANGE: u32 = 0o002;
 
 /// Who can read and write the files that may have secrets in them.
 pub(super) fn secrets(told: &[Told]) -> Vec<Finding> {
@@ -43,7 +46,13 @@ fn secret(name: &str, path: &Path) -> Finding {
             format!("{shown} can't be read (--{name}): {reason}"),
             "let the user of the server read it",
         ),
-        Ok(mode) if is_open(&mode) && !is_public_key(path) => Finding::warn(
+        Ok(mode) if name == HASHES && mode.mode() & CHANGE != 0 => Finding::warn(
+            format!(
+                "{shown} says whose keys are taken (--{name}), and every user of this machine can change it"
+            ),
+            format!("chmod o-w '{shown}'"),
+        ),
+        Ok(mode) if name != HASHES && is_open(&mode) && !is_public_key(path) => Finding::warn(
             format!(
                 "{shown} may have a secret in it (--{name}), and every user of this machine can read or change it"
             ),

@@ -13,9 +13,16 @@ pub(super) async fn look(settings: &Settings) -> Finding {
     };
     match looked {
         Err(error) => Finding::fail(format!("NATS: {error}"), ""),
-        Ok(None) => Finding::ok(format!(
-            "NATS: {nats} is reached; there is no stream `{stream}` yet, and the server creates it"
-        )),
+        Ok(None) => {
+            let replicas = match settings.nats.replicas {
+                1 => String::new(),
+                // Who may not ask for the servers of the cluster can't know how many there are.
+                more => format!(", which takes {more} NATS servers (--nats-replicas)"),
+            };
+            Finding::ok(format!(
+                "NATS: {nats} is reached; there is no stream `{stream}` yet, and the server creates it{replicas}"
+            ))
+        }
         Ok(Some(bounds)) => Finding::ok(format!(
             "NATS: {nats} is reached, and the stream `{stream}` fits; its last sequence is {}",
             bounds.last.sequence()

@@ -24,6 +24,9 @@ pub(super) async fn look(remote: &Remote) -> Vec<Finding> {
     if let Err(failed) = try_it(remote, &mut all).await {
         all.push(failed);
     }
+    for finding in &mut all {
+        finding.what = format!("{}: {}", remote.shown(), finding.what);
+    }
     all
 }
 
@@ -72,7 +75,7 @@ async fn subscribe(remote: &Remote, client: &Client, feed: &str) -> Result<Respo
     match kind.map(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
         Some(true) => Ok(response),
         _ => Err(Finding::fail(
-            format!("stream: {} does not answer with one", remote.shown()),
+            "stream: the answer is none",
             "is that the server, with the path below which it is mounted?",
         )),
     }
@@ -96,12 +99,11 @@ async fn answer(
     let answer = match timeout(PATIENCE, request.send()).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
-            let text = format!("{what}: {}: {}", remote.shown(), remote.cause(&error));
+            let text = format!("{what}: {}", remote.cause(&error));
             return Err(Finding::fail(text, reached));
         }
         Err(_) => {
-            let url = remote.shown();
-            let text = format!("{what}: {url}: no answer within {} s", PATIENCE.as_secs());
+            let text = format!("{what}: no answer within {} s", PATIENCE.as_secs());
             return Err(Finding::fail(text, UNBUFFERED));
         }
     };
