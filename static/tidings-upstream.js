@@ -1,8 +1,8 @@
 // What the client of Tidings sends: publishes and requests. tidings.js fetches this when a page first sends something.
 //
 // It goes over a WebSocket that is opened when it is needed and closed after an idle minute; publishes go by POST where
-// no WebSocket can be had, and where they are large. A publish has a key, and is repeated under it until it is known what
-// became of it.
+// none can be had, and where they are large. A publish has a key, under which it is repeated until it is known what became
+// of it.
 
 const IDLE = 60e3;
 const LARGE = 64 * 1024; // a message over the server's bound would end the WebSocket, and all that waits on it
@@ -17,12 +17,6 @@ async function encode(data) {
 /** `crypto.randomUUID` is for secure contexts alone. */
 const random = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
-const pause = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
-  });
-
 export function upstream({ base, options, bearer, renew, send, tools, connected, life }) {
   const { failure, refusal, isFinal, backoff, decode } = tools;
   const { WebSocket = globalThis.WebSocket } = options;
@@ -30,6 +24,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
   let encoded; // what was published before
   let link; // a promise of a function that asks; shared, so that those who wait for it go on in their order
   let hangUp = () => {};
+  let wake = () => {};
   let pausing; // shared too, so that what failed together is repeated in its order
   let probing = false;
   let failures = 0;
@@ -37,6 +32,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
 
   life.addEventListener("abort", () => {
     hangUp();
+    wake();
     for (const call of calls) call.abort(life.reason);
   });
 
@@ -57,6 +53,12 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       controller.abort();
     });
   }
+
+  const pause = (ms) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => resolve(clearTimeout(timer));
+    });
 
   function connect() {
     if (link) return link;
@@ -164,7 +166,7 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
       trouble = error;
     });
     if (ask) return askOver(ask, "publish", body);
-    // Is it the server that is away, or the WebSocket that does not come through? The first finds out, for all who wait.
+    // Is it the server that is away, or no WebSocket that comes through? The first finds out, for all who wait.
     if (probing) throw trouble;
     probing = true;
     try {
@@ -185,9 +187,9 @@ export function upstream({ base, options, bearer, renew, send, tools, connected,
         failures = 0;
         return result;
       } catch (error) {
-        if (isFinal(error)) throw error;
+        if (signal.aborted || isFinal(error)) throw error;
         say(error);
-        pausing ??= pause(backoff(failures++), signal).then(() => (pausing = undefined));
+        pausing ??= pause(backoff(failures++, error)).then(() => (pausing = undefined));
       }
     }
   }

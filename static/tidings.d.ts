@@ -58,6 +58,8 @@ export interface TidingsError extends Error {
   readonly status?: number;
   /** What the server said of it (RFC 9457). */
   readonly detail?: string;
+  /** In so many seconds it may be tried again, where the server has said so. */
+  readonly retry_after?: number;
 }
 
 export interface Options {
@@ -89,6 +91,11 @@ export interface Options {
    * WebSocket that leaves a publish unanswered for twice as long is taken to be dead, and opened anew.
    */
   firstByte?: number;
+  /**
+   * After how much silence a stream is taken to be dead, in ms: 45,000 by default, three of the server's signs of life. With
+   * `--heartbeat` above 30 it has to be longer.
+   */
+  silence?: number;
   /** How long to poll until streams, or WebSockets, are tried again, in ms: 300,000 by default. */
   streamsAgain?: number;
   /** How long a publish is repeated, in ms: 30,000 by default. */

@@ -3,11 +3,10 @@
 // A subscription is a position in the log, and takes what is above it: nothing comes twice, whoever brings it. One
 // connection, of the tab that leads, is for all tabs. Who is behind it polls up to now; then it steps back to them.
 
-const SILENCE = 45e3; // three heartbeats
 const BUFFERED = "a proxy may hold the stream back";
 
 const failure = (message, more) => Object.assign(new Error(message), more);
-const refusal = ({ status, title, detail = title }) => failure(detail ?? `status ${status}`, { status, detail });
+const refusal = ({ status, title, detail = title, retry_after }) => failure(detail ?? `status ${status}`, { status, detail, retry_after });
 // 408 and 429 pass by themselves.
 const isFinal = ({ status }) => /^4(?!08|29)|501/.test(status);
 
@@ -15,7 +14,7 @@ const sequence = (id) => parseInt(id) || 0;
 const newer = (id, than) => sequence(id) > sequence(than);
 
 // Those who were cut off together must not come back together.
-const backoff = (failures) => Math.random() * Math.min(30e3, 1e3 * 2 ** failures);
+const backoff = (failures, { retry_after } = {}) => (1e3 * retry_after || 0) + Math.random() * Math.min(30e3, 1e3 * 2 ** failures);
 
 const token = "[^.*>/\\p{White_Space}\\p{Cc}]+";
 const isPattern = RegExp(`^((\\*|${token})\\.)*([*>]|${token})$`, "u");
@@ -128,7 +127,7 @@ function downstream(http, tell, start) {
       }
       if (error.message === BUFFERED && transport !== "stream") pollUntil = Date.now() + options.streamsAgain;
       else {
-        const wait = backoff(failures++);
+        const wait = backoff(failures++, error);
         become("offline", error, Date.now() + wait);
         attempt = new AbortController();
         expect(wait);
@@ -223,7 +222,7 @@ function downstream(http, tell, start) {
       const lines = (rest + value).split("\n");
       rest = lines.pop();
       for (const line of lines) if (line.trim()) take(JSON.parse(line), "live");
-      expect(SILENCE, "the connection is silent");
+      expect(options.silence, "the connection is silent");
     }
   }
 
@@ -233,14 +232,14 @@ function downstream(http, tell, start) {
 export function connect(url = location.origin, given = {}) {
   const locks = globalThis.navigator?.locks;
   const share = !given.token && !given.headers;
-  const options = { firstByte: 5e3, streamsAgain: 300e3, share, ...given };
+  const options = { firstByte: 5e3, silence: 45e3, streamsAgain: 300e3, share, ...given };
   const http = sender(new URL(url, globalThis.location).href.replace(/\/$/, ""), options, (error) => emit("error", { error }));
   const client = new EventTarget();
   const subs = new Set();
   const tab = Math.random();
   const echoes = []; // this client's newest WebSockets
   const connected = (id) => echoes.push(id) > 99 && echoes.shift();
-  const kept = JSON.parse((options.persist && sessionStorage.getItem(options.persist)) || "{}");
+  const kept = { __proto__: null, ...JSON.parse((options.persist && sessionStorage.getItem(options.persist)) || "{}") };
   const life = new AbortController();
   const { signal } = life;
   let leader, channel, showing, sending;
@@ -368,13 +367,26 @@ export function connect(url = location.origin, given = {}) {
 
   async function join(signal) {
     const name = `tidings:${http.base}`;
+    const known = new Set();
+    const lock = (name, held) => locks.request(name, { signal }, held);
+    // Each tab holds one of its own: who leads can have it once the tab is gone, though it could not say so.
+    const attend = (tab) => {
+      const gone = () => known.delete(tab) && leader?.want({ tab, patterns: [] });
+      known.add(tab);
+      lock(name + tab, gone).catch(gone);
+    };
     try {
-      channel = new BroadcastChannel(name);
-      channel.onmessage = ({ data }) => hear(data);
-      ask();
-      await locks.request(name, { signal }, () => {
-        lead();
-        return new Promise((resolve) => signal.addEventListener("abort", resolve));
+      await lock(name + tab, () => {
+        channel = new BroadcastChannel(name);
+        channel.onmessage = ({ data }) => {
+          hear(data);
+          if (data.want && leader && !known.has(data.want.tab)) attend(data.want.tab);
+        };
+        ask();
+        return lock(name, () => {
+          lead();
+          return new Promise((resolve) => signal.addEventListener("abort", resolve));
+        });
       });
     } catch {
       if (signal.aborted) return;

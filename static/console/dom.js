@@ -29,10 +29,10 @@ export function fill(body, rows, { numbers = [], make } = {}) {
   });
 }
 
-/** A line of values, oldest first, with 0 at its bottom. */
-export function plot(line, values, room) {
+/** A line of values, oldest first, over all of its width, with 0 at its bottom. */
+export function plot(line, values) {
   const high = Math.max(...values, 1e-9);
-  const x = (index) => (100 * (index + room - values.length)) / (room - 1);
+  const x = (index) => (100 * index) / Math.max(1, values.length - 1);
   const y = (value) => 29 - (27 * value) / high;
   line.setAttribute("points", values.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`).join(" "));
 }

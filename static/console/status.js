@@ -4,8 +4,8 @@ import { curl, get } from "./server.js";
 
 const KEPT = 120; // values of a plot
 // Of metrics' names: whatever is counted there when a limit is hit, and when something ends.
-const LIMIT = /(_refused|_full|_forgotten|_limited|_errors|_failed|_failures|_overtaken)_total/;
-const END = /^(gaps|log_resets|cold_reads|stalled)_total|(_ended|_closed)_total/;
+const LIMIT = /(_refused|_full|_forgotten|_errors|_failed|_failures|_overtaken)_total/;
+const END = /^(gaps|resets|stalled|connections_revoked)_total|(_ended|_closed)_total/;
 
 const section = byId("now");
 const show = command(section);
@@ -79,7 +79,7 @@ function figure(title, value, form, detail) {
   if (tile.values.length > KEPT) tile.values.shift();
   say(tile.value, form(value));
   say(tile.detail, tile.values.length > 1 ? `${detail}; peak ${form(Math.max(...tile.values))}` : detail);
-  plot(tile.line, tile.values, KEPT);
+  plot(tile.line, tile.values);
 }
 
 function add(title) {

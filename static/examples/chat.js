@@ -4,6 +4,7 @@ import { connect } from "../tidings.js";
 const HERE_EVERY = 10_000; // ms between two signs of life
 const HERE_FOR = 25_000; // ms after which somebody who gives none has gone
 const KEPT = 500; // messages on the page
+const MOST = 100; // names of who is here
 
 const [form, name, text, said, here, state, signIn, field] = ["form", "name", "text", "said", "here", "state", "sign-in", "token"].map((id) =>
   document.getElementById(id),
@@ -65,7 +66,7 @@ function add(...content) {
   line.append(...content);
   said.append(line);
   if (said.childElementCount > KEPT) said.firstElementChild.remove();
-  said.scrollTop = said.scrollHeight;
+  said.parentElement.scrollTop = said.scrollHeight;
 }
 
 // Who is here tells it now and then, and says so on leaving.
@@ -74,8 +75,9 @@ function meet({ data, type, time }) {
   const who = data.name.slice(0, 40);
   const when = Date.parse(time);
   ahead = Math.max(ahead, when - Date.now()); // what is older, or was longer on its way, seems to be less
-  if (type === "left") seen.delete(who);
-  else seen.set(who, when);
+  seen.delete(who);
+  if (type !== "left") seen.set(who, when);
+  if (seen.size > MOST) seen.delete(seen.keys().next().value); // who has been silent for longest
   showWhoIsHere();
 }
 

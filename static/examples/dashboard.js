@@ -35,7 +35,7 @@ function show(feed, value, unit) {
   if (!tile) return;
   tile.values.push(value);
   if (tile.values.length > KEPT) tile.values.shift();
-  tile.output.value = `${value.toLocaleString(undefined, { maximumFractionDigits: 2 })} ${unit}`;
+  tile.value.textContent = `${value.toLocaleString(undefined, { maximumFractionDigits: 2 })} ${unit}`;
   tile.line.setAttribute("points", points(tile.values));
 }
 
@@ -45,10 +45,10 @@ function add(feed) {
   const section = document.createElement("section");
   section.className = "card";
   section.innerHTML =
-    '<h2></h2><output></output><svg viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true"><polyline/></svg>';
+    '<h2></h2><p class="value"></p><svg viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true"><polyline/></svg>';
   section.querySelector("h2").textContent = feed;
   tiles.append(section);
-  const tile = { values: [], output: section.querySelector("output"), line: section.querySelector("polyline") };
+  const tile = { values: [], value: section.querySelector(".value"), line: section.querySelector("polyline") };
   shown.set(feed, tile);
   return tile;
 }
@@ -56,5 +56,6 @@ function add(feed) {
 function points(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const y = (value) => (high === low ? 15 : 28 - (26 * (value - low)) / (high - low));
-  return values.map((value, index) => `${((100 * index) / (KEPT - 1)).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  const x = (index) => (100 * index) / Math.max(1, values.length - 1);
+  return values.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
 }

@@ -1,18 +1,18 @@
 // What browsers have and Node has not, so that several clients in one process are as tabs of one origin are.
 
-/** The first that asks for it has it until it gives it back. Only one lock is known. */
-const waiting = [];
+/** Who asks for one of a name first has it until it gives it back. */
+const queues = new Map();
 const locks = {
-  request: (_, { signal }, held) =>
-    new Promise((resolve) => {
-      const take = async () => {
-        if (!signal.aborted) await held();
-        waiting.shift();
-        waiting[0]?.();
-        resolve();
-      };
-      if (waiting.push(take) === 1) take();
-    }),
+  request(name, { signal }, held) {
+    const turn = (queues.get(name) ?? Promise.resolve()).then(() => {
+      signal.throwIfAborted();
+      return held();
+    });
+    queues.set(name, turn.catch(() => {}));
+    // Who waits no more is told at once.
+    const aborted = new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    return Promise.race([turn, aborted]);
+  },
 };
 
 const channels = new Set();

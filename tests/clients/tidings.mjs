@@ -42,10 +42,11 @@ const specials = {
   buffering() {
     given.fetch = (url, init) => (isStream(init) ? ended(init.signal) : fetch(url, init));
   },
-  /** The first stream brings nothing after its first piece, and does not end; three heartbeats pass at once. */
+  /** The first stream brings nothing after its first piece, and does not end; what is too long a silence passes at once. */
   silent() {
     const { setTimeout } = globalThis;
-    globalThis.setTimeout = (run, ms) => setTimeout(run, ms === 45_000 ? 0 : ms);
+    const silence = given.silence ?? 45_000;
+    globalThis.setTimeout = (run, ms) => setTimeout(run, ms === silence ? 0 : ms);
     let streams = 0;
     given.fetch = async (url, init) => {
       const response = await fetch(url, init);
@@ -79,6 +80,15 @@ const specials = {
     given.fetch = (url, init) => {
       if (!isStream(init)) tell({ told: "poll", wait: new URL(url).searchParams.get("wait") });
       return fetch(url, init);
+    };
+  },
+  /** Pauses of some seconds are told. None is by chance: they are those that the server asks for. */
+  pauses() {
+    Math.random = () => 0;
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = (run, ms, ...more) => {
+      if (ms >= 1_000 && ms < 4_000) tell({ told: "pause" });
+      return setTimeout(run, ms, ...more);
     };
   },
   /** Clients can be as tabs of one origin. */

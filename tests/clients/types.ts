@@ -1,7 +1,7 @@
 // What a page in TypeScript writes: the compiler has to take it, and to refuse what is marked so.
 import { connect, type Gap, type State, type TidingsError } from "../../static/tidings.js";
 
-const client = connect("http://127.0.0.1:8080", { persist: "orders", token: async () => "fresh", transport: "auto" });
+const client = connect("http://127.0.0.1:8080", { persist: "orders", token: async () => "fresh", transport: "auto", silence: 120_000 });
 
 const orders = client.feed<{ n: number }>("orders.*", ({ data, key }) => console.log(data.n.toFixed(), key?.length), {
   last: 10,
@@ -22,7 +22,7 @@ client.addEventListener("gap", (event) => {
 
 const { id, repeated } = await client.publish("orders.eu", new Uint8Array(3), { contentType: "image/png" });
 const name = await client.request<{ name: string }>("users.get", { id: 7 }, { timeout: 2_000 }).catch((error: TidingsError) => {
-  console.log(error.status, error.detail);
+  console.log(error.status, error.detail, error.retry_after?.toFixed());
   return { name: id };
 });
 console.log(name.name, repeated === true);

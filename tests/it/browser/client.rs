@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 in_both_browsers!(
     pages_of_the_servers_own_origin_and_of_others_hear_exactly_what_is_published_to_their_feeds,
     a_page_misses_nothing_and_doubles_nothing_when_the_server_is_killed_and_comes_back,
+    a_tab_that_goes_without_a_word_wants_nothing_more,
     ten_tabs_have_one_connection_and_miss_nothing_when_the_tab_that_has_it_is_closed,
     behind_an_nginx_that_holds_streams_back_a_page_polls_and_posts,
     streams_and_websockets_come_through_haproxy_and_caddy,
@@ -114,6 +115,32 @@ async fn ten_tabs_have_one_connection_and_miss_nothing_when_the_tab_that_has_it_
     publish_some(server, "perhaps before another leads", &mut published).await;
     join_all(tabs.iter().map(|tab| heard_exactly(tab, &published))).await;
     within("one stream for all", only_one_stream(server), String::new).await;
+    browser.end().await;
+}
+
+async fn a_tab_that_goes_without_a_word_wants_nothing_more(kind: Kind) {
+    let replica = Replica::start(&["--max-patterns", "3"]).await;
+    let server = replica.address;
+    let site = Site::start(EMPTY).await;
+    let browser = Browser::start(kind).await;
+    let leader = browser.open(&site.url()).await;
+    subscribe(&leader, server, &json!({})).await;
+    for pattern in ["one.more", "another"] {
+        let tab = browser.open(&site.url()).await;
+        // As when it crashes: its client is not told of its end.
+        tab.evaluate("addEventListener('pagehide', (event) => event.stopImmediatePropagation())")
+            .await;
+        subscribe(&tab, server, &json!({})).await;
+        let position = format!(
+            "window.added ??= client.feed({pattern:?}, () => {{}});
+             return client.state === 'live' && added.position"
+        );
+        tab.wait_for(&position).await;
+        tab.close().await;
+    }
+    let Event { id, .. } = publish(server, "page.b", "message", json!("to who is left")).await;
+    let hears = format!("return heard.some((event) => event.id === {id:?})");
+    leader.wait_for(&hears).await;
     browser.end().await;
 }
 

@@ -1,13 +1,16 @@
 //! The examples' pages. What they look like is kept in `target/tmp/screenshots`.
 
+use super::console::has_no_faults;
 use super::{Browser, Kind, Scheme, Tab};
 use crate::auth::{guarded, token};
+use crate::call::post;
 use crate::replica::Replica;
 use serde_json::json;
 use std::path::Path;
 
 in_both_browsers!(
     what_is_said_in_the_chat_is_heard_by_all_and_who_is_here_is_shown,
+    the_chat_has_a_bound_for_a_crowd,
     the_chat_takes_a_token_where_there_is_authentication,
     the_dashboard_shows_each_feed_as_it_changes,
 );
@@ -26,6 +29,7 @@ async fn keep(tab: &Tab, kind: Kind, name: &str) {
     for (look, scheme, size) in shots {
         let file = folder.join(format!("{name}-{kind:?}-{look}.png").to_lowercase());
         tab.screenshot(&file, scheme, size).await;
+        has_no_faults(tab, look).await;
     }
 }
 
@@ -81,6 +85,31 @@ async fn what_is_said_in_the_chat_is_heard_by_all_and_who_is_here_is_shown(kind:
     browser.end().await;
 }
 
+async fn the_chat_has_a_bound_for_a_crowd(kind: Kind) {
+    let replica = Replica::start(&[]).await;
+    let browser = Browser::start(kind).await;
+    let tab = browser.open(&replica.url("/examples/chat")).await;
+    tab.wait_for("return document.getElementById('state').textContent === 'live'")
+        .await;
+    let lines = (0..200).map(|n| {
+        let data = json!({"name": format!("Guest {n}"), "text": "Hello"});
+        let [here, said] = ["presence", "lobby"]
+            .map(|feed| json!({"feed": format!("chat.{feed}"), "data": data}).to_string());
+        format!("{said}\n{here}\n")
+    });
+    let lines: String = lines.collect();
+    let headers = [("Content-Type", "application/x-ndjson")];
+    assert_eq!(post(&replica, "/feeds", &headers, lines).await.status, 200);
+    tab.wait_for("return document.getElementById('here').textContent.includes('Guest 199')")
+        .await;
+    let names = "return document.querySelectorAll('#here li').length";
+    assert_eq!(tab.evaluate(names).await, 100);
+    // What was said scrolls, by the keyboard too.
+    keep(&tab, kind, "chat-crowd").await;
+    has_no_errors(&tab, kind).await;
+    browser.end().await;
+}
+
 async fn the_chat_takes_a_token_where_there_is_authentication(kind: Kind) {
     let replica = guarded(&[]).await;
     let browser = Browser::start(kind).await;
@@ -115,7 +144,7 @@ async fn the_dashboard_shows_each_feed_as_it_changes(kind: Kind) {
     }
     tab.wait_for(
         "const shown = [...document.querySelectorAll('#tiles section')].map((tile) =>
-           [tile.querySelector('h2').textContent, parseFloat(tile.querySelector('output').value.replace(/[^0-9]/g, ''))]);
+           [tile.querySelector('h2').textContent, parseFloat(tile.querySelector('.value').textContent.replace(/[^0-9]/g, ''))]);
          return JSON.stringify(shown) === '[[\"metrics.box.load\",1],[\"metrics.box.memory.free\",71],[\"metrics.box.tasks\",841]]'",
     )
     .await;

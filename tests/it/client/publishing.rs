@@ -1,6 +1,7 @@
 //! What is sent: once, however often it had to be repeated.
 
 use super::{Driver, numbers};
+use crate::auth::{guarded, token};
 use crate::call::get;
 use crate::cutting_proxy::{Cut, CuttingProxy};
 use crate::replica::Replica;
@@ -75,6 +76,25 @@ async fn a_publish_to_a_server_that_is_away_is_given_up_in_time() {
     assert_eq!(told["told"], "rejected", "{told}");
     assert!(told["message"].is_string(), "{told}");
     client.end().await;
+}
+
+#[tokio::test]
+async fn a_publish_over_the_rate_is_repeated_once_the_server_takes_it_again() {
+    for how in [&["pauses"][..], &["pauses", "websocket"]] {
+        let replica = guarded(&["--publish-rate", "1", "--publish-burst", "1"]).await;
+        let token = token(&json!({"tidings": {"publish": ["a"]}}));
+        let mut client = Driver::start(replica.address, &json!({"token": token}), how);
+        for n in 0..2 {
+            client
+                .tell(&json!({"do": "publish", "feed": "a", "data": n}))
+                .await;
+        }
+        client.next(|told| told["told"] == "pause").await;
+        for _ in 0..2 {
+            client.next(|told| told["told"] == "resolved").await;
+        }
+        client.end().await;
+    }
 }
 
 #[tokio::test]

@@ -247,14 +247,16 @@ async fn a_subscription_that_is_closed_is_given_nothing_more() {
 
 #[tokio::test]
 async fn a_stream_that_has_died_silently_is_opened_anew() {
-    let replica = Replica::start(&[]).await;
-    let mut client = Driver::start(replica.address, &json!({}), &["silent"]);
-    client.feed("a", "a", &json!({})).await;
-    client.state("live").await;
-    publish_numbers(&replica, "a", 0..3).await;
-    client.state("offline").await;
-    assert_eq!(numbers(&client.events("a", 3).await), [0, 1, 2]);
-    client.end().await;
+    for options in [json!({}), json!({"silence": 90_000})] {
+        let replica = Replica::start(&[]).await;
+        let mut client = Driver::start(replica.address, &options, &["silent"]);
+        client.feed("a", "a", &json!({})).await;
+        client.state("live").await;
+        publish_numbers(&replica, "a", 0..3).await;
+        client.state("offline").await;
+        assert_eq!(numbers(&client.events("a", 3).await), [0, 1, 2]);
+        client.end().await;
+    }
 }
 
 #[tokio::test]

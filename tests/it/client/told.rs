@@ -205,6 +205,45 @@ async fn a_log_made_anew_is_a_reset_for_a_tab_that_hears_of_it_late_too() {
 }
 
 #[tokio::test]
+async fn a_tab_that_has_gone_without_a_word_wants_nothing_more() {
+    let replica = Replica::start(&["--max-patterns", "2"]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &["tabs"]);
+    // The tab that is there from the start leads.
+    client.feed_from_now("leader", "a").await;
+    for tab in ["gone", "next", "last"] {
+        client.tell(&json!({"do": "open", "tab": tab})).await;
+        let feed = json!({"do": "feed", "name": tab, "pattern": tab, "tab": tab});
+        client.tell(&feed).await;
+        while client.no_event(tab) {
+            replica.publish(tab, "0").await;
+            replica.publish("a", "0").await;
+            client.event("leader").await;
+        }
+        // Nothing that it says of its end comes to the others.
+        client
+            .tell(&json!({"do": "busy", "tab": tab, "is": true}))
+            .await;
+        client.tell(&json!({"do": "leave", "tab": tab})).await;
+    }
+    client.end().await;
+}
+
+#[tokio::test]
+async fn a_feed_may_be_named_as_what_every_object_has() {
+    let replica = Replica::start(&[]).await;
+    let mut client = Driver::start(replica.address, &json!({}), &[]);
+    for feed in ["constructor", "toString", "__proto__"] {
+        client.feed_from_now(feed, feed).await;
+        replica.publish(feed, "1").await;
+        assert_eq!(numbers(&client.events(feed, 1).await), [1]);
+        client.tell(&json!({"do": "close", "name": feed})).await;
+        client.state("connecting").await;
+    }
+    let (rest, _) = client.end().await;
+    assert!(rest.iter().all(|told| told["told"] == "state"), "{rest:?}");
+}
+
+#[tokio::test]
 async fn without_feeds_nothing_is_known_of_the_connection() {
     let replica = Replica::start(&[]).await;
     let mut client = Driver::start(replica.address, &json!({}), &[]);
@@ -242,6 +281,20 @@ async fn a_server_that_is_away_is_told_and_come_back_to() {
     let _replica = Replica::start(&["--listen", &address.to_string()]).await;
     client.state("live").await;
     client.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_is_left_alone_for_as_long_as_it_asks() {
+    for transport in ["stream", "poll"] {
+        let replica = Replica::start(&["--max-streams", "0"]).await;
+        let options = json!({"transport": transport});
+        let mut client = Driver::start(replica.address, &options, &["pauses"]);
+        client.feed("a", "a", &json!({})).await;
+        let offline = client.state("offline").await;
+        assert_eq!(offline["error"]["status"], 503, "{offline}");
+        client.next(|told| told["told"] == "pause").await;
+        client.end().await;
+    }
 }
 
 #[tokio::test]
