@@ -23,6 +23,9 @@ use number::{bytes, count, whole};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// What each budget of what is sent or comes is by itself, in bytes: more where the largest event takes more.
+pub(crate) const BUDGET: usize = 64 << 20;
+
 /// All that a server is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
@@ -225,8 +228,8 @@ pub struct LimitSettings {
     pub publish_bytes: usize,
 
     /// What the answers of all polls may hold together until they are sent, in bytes: at least as much as the largest
-    /// event as JSON, of six bytes for each and 16 KiB. Where it is used up, polls are answered with 503.
-    #[arg(long, env = "TIDINGS_PAGE_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = bytes::<usize>(1))]
+    /// event as JSON, of six bytes for each and 16 KiB; by itself it is. Where it is used up, polls are answered with 503.
+    #[arg(long, env = "TIDINGS_PAGE_BYTES", value_name = "BYTES", default_value_t = BUDGET, value_parser = bytes::<usize>(1))]
     pub page_bytes: usize,
 
     /// Patterns that one stream may ask for.

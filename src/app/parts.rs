@@ -3,7 +3,8 @@
 use super::StartError;
 use crate::clients::{Proxies, Rates, SeatLimits, Seats};
 use crate::config::{
-    ClientSettings, DataSettings, LimitSettings, MemorySettings, Settings, WebSocketSettings,
+    BUDGET, ClientSettings, DataSettings, LimitSettings, MemorySettings, Settings,
+    WebSocketSettings,
 };
 use crate::http::{Bounds, Door, Server, Tls, max_message};
 use crate::hub::{HubLimits, WindowLimits};
@@ -139,9 +140,10 @@ pub(super) fn check_bodies(bytes: usize, body: usize) -> Result<(), StartError> 
 fn page_budget(limits: &LimitSettings) -> Result<BodyBudget, StartError> {
     let event = limits.max_event_bytes.saturating_mul(6);
     let least = event.saturating_add(ENVELOPE);
+    let bytes = by_itself(limits.page_bytes, least);
     let largest = "the largest event as JSON (--max-event-bytes)";
-    check_budget("page-bytes", limits.page_bytes, largest, least)?;
-    Ok(BodyBudget::new(limits.page_bytes))
+    check_budget("page-bytes", bytes, largest, least)?;
+    Ok(BodyBudget::new(bytes))
 }
 
 /// What messages on their way may hold: at least two that are as large as may be.
@@ -149,11 +151,19 @@ fn message_budget(
     websockets: &WebSocketSettings,
     limits: &LimitSettings,
 ) -> Result<BodyBudget, StartError> {
-    let bytes = websockets.websocket_bytes;
     let least = max_message(limits.max_event_bytes).saturating_mul(2);
+    let bytes = by_itself(websockets.websocket_bytes, least);
     let largest = "two of the largest messages (--max-event-bytes)";
     check_budget("websocket-bytes", bytes, largest, least)?;
     Ok(BodyBudget::new(bytes))
+}
+
+/// A budget that nobody has set is what larger events take.
+fn by_itself(bytes: usize, least: usize) -> usize {
+    match bytes {
+        BUDGET => BUDGET.max(least),
+        set => set,
+    }
 }
 
 fn check_budget(

@@ -1,5 +1,6 @@
 //! How WebSockets behave.
 
+use super::BUDGET;
 use super::number::{bytes, count, whole};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub struct WebSocketSettings {
     pub max_outstanding: usize,
 
     /// What the messages of all WebSockets that have not come whole may hold together, with what requests and their
-    /// answers hold, in bytes: at least as much as two of the largest messages.
-    #[arg(long, env = "TIDINGS_WEBSOCKET_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = bytes::<usize>(1))]
+    /// answers hold, in bytes: at least as much as two of the largest messages; by itself it is.
+    #[arg(long, env = "TIDINGS_WEBSOCKET_BYTES", value_name = "BYTES", default_value_t = BUDGET, value_parser = bytes::<usize>(1))]
     pub websocket_bytes: usize,
 
     /// How often a WebSocket's client is pinged, in seconds. It is closed when nothing has come from it for 2¼ times as

@@ -1,6 +1,8 @@
 //! Settings come from the command line, from variables and from a file, and say so.
 
+use crate::call::get;
 use crate::program::{Ended, Program};
+use crate::replica::Replica;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -191,6 +193,19 @@ async fn a_setting_that_can_not_be_used_names_its_place_too() {
     let variables = [("TIDINGS_NATS", "http://h")];
     let ended = Program::start_with(&[], &variables).end().await;
     assert!(ended.err.contains("(--nats: TIDINGS_NATS)"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn larger_events_take_no_more_settings_than_that_of_publishes() {
+    let larger = ["--max-event-bytes=30000000"];
+    let replica = Replica::start(&larger).await;
+    let text = get(&replica, "/metrics", &[]).await.text;
+    for line in [
+        "tidings_page_max_bytes 180016384\n",
+        "tidings_websocket_max_bytes 80016384\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
 }
 
 #[tokio::test]
