@@ -105,6 +105,8 @@ impl Connection {
             // One that is lost by now has been told enough.
             let _ = tokio::time::timeout(SETTLING, self.settle(reason)).await;
         }
+        // Nothing more is told, however long the client takes to take its leave.
+        self.subscriptions = Subscriptions::default();
         self.socket.close(&ended).await;
     }
 
