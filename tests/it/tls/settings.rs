@@ -133,6 +133,6 @@ async fn tls_does_not_open_a_server_to_everyone() {
     let issued = all.issue("server", EC);
     let arguments = [&["--listen", "0.0.0.0:0"][..], &issued.options()].concat();
     let ended = Program::run(&arguments, b"").await;
-    assert_eq!(ended.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.code(), Some(2), "{ended:?}");
     assert!(ended.err.contains("without authentication"), "{ended:?}");
 }
